@@ -1,0 +1,33 @@
+"""A clean virtual microphone for Linux desktops.
+
+Importing this package loads no audio library and starts nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipedtln.processor import Processor
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "load_processor"]
+
+
+def load_processor(name: str = "auto", *, threads: int = 1) -> Processor:
+    """Make a streaming processor by model name.
+
+    Parameters
+    ----------
+    name : a name of ``models/manifest.toml`` (``pipedtln models list``), or ``"auto"``
+    threads : threads that one inference may use
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown or its weights are not on this machine.
+    """
+    from pipedtln.dtln import load_processor as load
+
+    return load(name, threads=threads)

@@ -1,0 +1,80 @@
+"""What every stage that works on sound hop by hop looks like."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipedtln.errors import BlockShapeError
+
+Block: TypeAlias = NDArray[np.float32]
+
+SAMPLE_RATE = 16_000
+"""Hz; the rate at which both DTLN networks were trained."""
+HOP = 128
+"""Samples between two frames (8 ms)."""
+FRAME = 512
+"""Samples that one inference sees (32 ms)."""
+
+
+class Processor(Protocol):
+    """Turns microphone and reference into clean sound, one hop at a time.
+
+    A processor belongs to one thread. Its rate and hop are its own properties, so that a wider
+    band can come without a rebuild.
+    """
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
+    def hop(self) -> int:
+        """Samples in each block."""
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples by which the sound in ``out`` lies behind that in ``mic``."""
+
+    @property
+    def uses_reference(self) -> bool:
+        """Whether ``ref`` changes the output."""
+
+    def process(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process one hop.
+
+        Parameters
+        ----------
+        mic : float32, shape (hop,), nominally [-1, 1]; what the microphone hears
+        ref : float32, shape (hop,); what the loudspeaker plays
+        out : float32, shape (hop,); filled completely, may be ``mic``
+
+        Raises
+        ------
+        BlockShapeError
+            If a block has the wrong shape or dtype.
+        """
+
+    def reset(self) -> None:
+        """Forget all that was heard, as if newly made."""
+
+
+def check_block(block: Block, hop: int, name: str) -> None:
+    """Reject a block that is not contiguous float32 of shape (hop,).
+
+    Raises
+    ------
+    BlockShapeError
+    """
+    if (
+        not isinstance(block, np.ndarray)
+        or block.dtype != np.float32
+        or block.shape != (hop,)
+        or not block.flags.c_contiguous
+    ):
+        got = type(block).__name__
+        if isinstance(block, np.ndarray):
+            got = f"{block.dtype} {block.shape}"
+        raise BlockShapeError(f"{name} must be contiguous float32 of shape ({hop},), not {got}")
