@@ -1,0 +1,88 @@
+"""Builds models that are made of other models, and holds them to what those give."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from pipedtln.dtln.blockwise import build_graph
+from pipedtln.dtln.frames import BINS
+from pipedtln.dtln.manifest import Model
+from pipedtln.dtln.onnx_runtime import EXTRA, OnnxRuntime
+from pipedtln.dtln.record import STAGES, write_record
+from pipedtln.dtln.runtime import LiteRuntime, Runtime, Tensor
+from pipedtln.dtln.store import Located
+from pipedtln.dtln.weights import read_weights
+from pipedtln.errors import ModelError
+from pipedtln.processor import FRAME
+
+LEAST_AGREEMENT_DB = 20.0
+"""Of a built stage with its source on noise; rounding leaves 30 dB, a mistake in wiring none."""
+_TRIAL_FRAMES = 40
+
+
+def missing_builders() -> list[str]:
+    """Libraries that building needs and that are not installed."""
+    return [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+
+
+def check_builders(model: Model) -> None:
+    """Tell early that a model cannot be built here.
+
+    Raises
+    ------
+    ModelError
+        If a library is missing.
+    """
+    missing = missing_builders()
+    if missing:
+        raise ModelError(
+            f"{model.name} is built on this machine with {' and '.join(missing)}, "
+            f"not installed here. Install what is missing with: {EXTRA}"
+        )
+
+
+def build(model: Model, source: Located, folder: Path) -> None:
+    """Build both stages of a derived model into an empty folder, with a record of their hashes.
+
+    Parameters
+    ----------
+    model : the derived model
+    source : the model that it is derived from
+
+    Raises
+    ------
+    ModelError
+        If the source's files are not understood or what was built does not follow them.
+    OSError
+        If the folder cannot be written.
+    """
+    check_builders(model)
+    heard = 2 if model.kind == "aec" else 1
+    for path, name, size in zip(source.files, STAGES, (BINS, FRAME), strict=True):
+        built = folder / name
+        built.write_bytes(build_graph(read_weights(path)).SerializeToString(deterministic=True))
+        given = _trial(LiteRuntime(), path, heard, size)
+        made = _trial(OnnxRuntime(), built, heard, size)
+        error = float(np.sum((given - made) ** 2))
+        # Written so that a NaN fails, too.
+        if not float(np.sum(given**2)) > error * 10 ** (LEAST_AGREEMENT_DB / 10):
+            raise ModelError(
+                f"{model.name} as built from {path} does not follow it on this machine. "
+                f"Use {source.model.name} and report this with the output of: pipedtln doctor"
+            )
+    write_record(folder)
+
+
+def _trial(runtime: Runtime, path: Path, heard: int, size: int) -> Tensor:
+    """What a stage makes of silence and of noise that swells through all of a layer's range."""
+    stage = runtime.stage(path, (size,) * heard, size, threads=1)
+    random = np.random.default_rng(0)
+    out: Tensor = np.empty((_TRIAL_FRAMES, size), np.float32)
+    swell = np.geomspace(0.01, 1.0, _TRIAL_FRAMES - 2)
+    for frame, level in zip(out, (0.0, 0.0, *swell), strict=True):
+        noise = level * random.standard_normal((heard, size)).astype(np.float32)
+        stage.run(tuple(np.abs(noise) if size == BINS else noise), frame)
+    return out

@@ -1,0 +1,47 @@
+"""Tells whether a model that was built on this machine is whole: hashes beside its files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from pipedtln.dtln.blockwise import FORMAT
+from pipedtln.dtln.manifest import digest
+
+STAGES = ("stage_1.onnx", "stage_2.onnx")
+RECORD = "built.json"
+
+_log = logging.getLogger(__name__)
+
+
+def write_record(folder: Path) -> None:
+    """Note the SHA-256 of both stages in a folder, and the format that they were built in.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or the record not be written.
+    """
+    hashes = {name: digest(folder / name) for name in STAGES}
+    record = {"format": FORMAT, "sha256": hashes}
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def whole_files(folder: Path) -> tuple[Path, Path] | None:
+    """Both stages in a folder, if they are those of the record and built as they are built now."""
+    first, second = (folder / name for name in STAGES)
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if record == {
+            "format": FORMAT,
+            "sha256": {path.name: digest(path) for path in (first, second)},
+        }:
+            return first, second
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _log.warning("%s cannot be read and is passed over: %s", folder, error)
+        return None
+    _log.info("%s is damaged or of another format; passed over", folder)
+    return None
