@@ -1,0 +1,1 @@
+"""Blocks between clocks: rings, alignment, drift, and the engine that runs a processor."""

@@ -1,0 +1,197 @@
+"""Keeps the output queue short for ever, without a click.
+
+Each underrun, stall and clock difference leaves sound standing in the queue to the virtual
+microphone. The pacer watches the least that stood there over the last seconds: what is never used
+is latency for nothing, and is taken out by playing 0.4 % faster; too thin a margin is thickened
+by playing 0.4 % slower. Only a gross excess, as after a stall, is cut out, with a cross-fade.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from pipedtln.processor import HOP, Block
+from pipedtln.stream.resample import DriftResampler
+
+BLOCK_HOPS = 25
+"""Hops (0.2 s) of which the least level is kept."""
+WINDOW_BLOCKS = 20
+"""Blocks (4 s) over which the least level must stay above the margin to be called excess."""
+THIN_BLOCKS = 5
+"""Blocks (1 s) after which too thin a margin is thickened."""
+LATE_HOPS = 4
+"""Hops one after the other that came too late, after which the rest is put further back."""
+GROSS_LATE = 4 * HOP
+"""Samples (32 ms) of lateness that no hop to come can make up for."""
+CUT_BLOCKS = 3
+"""Blocks (0.6 s) over which an excess of ``CUT`` must last to be cut out."""
+CUT = 320
+"""Samples (20 ms) of lasting excess that are cut rather than played away."""
+THIN = 48
+"""Samples (3 ms) under the margin at which the queue at its emptiest is too thin."""
+FASTER = ((127, 256 / 255), (128, 256 / 255))
+"""Outputs and speed of the two hops that take one sample out: 7 cents, which no voice betrays."""
+SLOWER = ((128, 256 / 257), (129, 256 / 257))
+"""The same for the two hops that put one sample in."""
+EXCESS = 64
+"""Samples (4 ms) above the margin that are left alone: scheduling moves the level by as much."""
+MOST_AT_ONCE = 160
+"""Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at afresh."""
+RAISE = 48
+"""Samples (3 ms) that an underrun adds to the margin."""
+UNSEEN = 1 << 30
+LOWER_HOPS = 3750
+"""Hops (30 s) without underrun after which the margin is lowered by one step."""
+
+
+class OutputPacer:
+    """Adapts the number of samples of each output hop to the level of the queue.
+
+    Parameters
+    ----------
+    margin : samples that shall remain in the queue at its emptiest
+    most : greatest margin that underruns may lead to, in samples
+    gross : excess over the margin that is cut out at once, in samples
+    """
+
+    def __init__(self, margin: int = 128, most: int = 480, gross: int = 1280) -> None:
+        self._least_margin = margin
+        self._most = most
+        self._gross = gross
+        self._resampler = DriftResampler(capacity=4 * HOP)
+        self._out = np.zeros(2 * HOP, dtype=np.float32)
+        self._rise = np.linspace(1 / HOP, 1, HOP, dtype=np.float32)
+        self._before_cut = np.zeros(HOP, dtype=np.float32)
+        self._blend = np.zeros(HOP, dtype=np.float32)
+        self.dropped = 0
+        """Samples cut out."""
+        self.corrected = 0
+        """Samples taken out (positive) or put in (negative) inaudibly."""
+        self.reset()
+
+    delay_samples = DriftResampler.delay_samples
+
+    def reset(self) -> None:
+        """Start anew, as after opening the streams."""
+        self.margin = self._least_margin
+        self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
+        self._block_least = UNSEEN
+        self._seen = 0
+        self._owed = 0
+        self._second = False
+        self._cut = 0
+        self._cut_due = self._fade_in = False
+        self._quiet_hops = 0
+        self._started = False
+        self._late = 0
+        self._resampler.reset()
+
+    def underrun(self) -> None:
+        """The queue ran dry: ask for a greater margin."""
+        self.margin = min(self.margin + RAISE, self._most)
+        self._quiet_hops = 0
+
+    def gap(self, queued: int, ahead: int = 0) -> int:
+        """Silence to put before the next hop: at the start, and where sound has been lost.
+
+        Parameters
+        ----------
+        queued : samples in the queue; negative where the device went on without them
+        ahead : samples that will follow the next hop at once
+        """
+        level = queued + ahead
+        if level >= 0:
+            self._late = 0
+        elif ahead < HOP:
+            self._late += 1
+        if self._started and self._late < LATE_HOPS and level >= -GROSS_LATE:
+            return 0
+        self._started = True
+        self._late = 0
+        self._owed = 0
+        self._second = False
+        self._forget()
+        return max(0, self.margin + HOP - level)
+
+    def pace(self, hop: Block, queued: int, ahead: int = 0) -> Block | None:
+        """Adapt one hop.
+
+        Parameters
+        ----------
+        hop : float32, shape (128,); the processed sound
+        queued : samples in the queue just before this hop is written
+        ahead : samples that will follow it at once
+
+        Returns
+        -------
+        float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
+        """
+        excess = queued - self.margin
+        if self._cut == 0 and (excess > self._gross or (self._cut_due and excess > CUT)):
+            # A number of hops, not a level to reach: a device that pauses would never reach it.
+            self._cut = (excess - EXCESS // 2) // HOP
+            # This hop is what would follow: the cross-fade over the cut starts from it.
+            self._before_cut[:] = hop
+            self._cut_due = False
+            self._forget()
+        if self._cut:
+            self._cut -= 1
+            self.dropped += len(hop)
+            self._fade_in = True
+            return None
+        if self._fade_in:
+            hop = self._cross_fade(hop)
+        if queued >= 0 or ahead < HOP:
+            # (Otherwise a stall is being worked off, and the queue is not what it will be.)
+            self._watch(queued)
+        self._resampler.push(hop)
+        count, speed = len(hop), 1.0
+        if self._owed:
+            count, speed = (FASTER if self._owed > 0 else SLOWER)[self._second]
+            if self._second:
+                change = 1 if self._owed > 0 else -1
+                self._owed -= change
+                self.corrected += change
+                self._forget()
+            self._second = not self._second
+        out = self._out[:count]
+        self._resampler.pull(out, speed)
+        return out
+
+    def _watch(self, queued: int) -> None:
+        """Note the level; look at it once per block."""
+        self._block_least = min(self._block_least, queued)
+        self._seen += 1
+        self._quiet_hops += 1
+        if self._seen % BLOCK_HOPS or self._second:
+            return
+        self._lowest.append(self._block_least)
+        self._block_least = UNSEEN
+        if self._quiet_hops >= LOWER_HOPS and self.margin > self._least_margin:
+            self.margin = max(self._least_margin, self.margin - RAISE // 2)
+            self._quiet_hops = 0
+        blocks = len(self._lowest)
+        if blocks >= CUT_BLOCKS and min(list(self._lowest)[-CUT_BLOCKS:]) > self.margin + CUT:
+            self._owed = 0
+            self._cut_due = True
+            return
+        if self._owed or blocks < THIN_BLOCKS:
+            return
+        excess = min(self._lowest) - self.margin
+        if excess < -THIN or (blocks >= WINDOW_BLOCKS and excess > EXCESS):
+            self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, excess))
+
+    def _cross_fade(self, hop: Block) -> Block:
+        self._fade_in = False
+        np.subtract(hop, self._before_cut, out=self._blend)
+        self._blend *= self._rise
+        self._blend += self._before_cut
+        return self._blend
+
+    def _forget(self) -> None:
+        """Look at the queue afresh: what was seen no longer holds."""
+        self._lowest.clear()
+        self._block_least = UNSEEN
+        self._seen = 0

@@ -1,0 +1,189 @@
+"""The reference, one hop for every hop of the microphone, however the two clocks run.
+
+Both streams come from one server but not in step: they start one after the other, arrive in
+bursts, and the loudspeaker's clock may differ from the microphone's by hundreds of ppm. What
+must hold is that the same sample of the reference stays beside the same sample of the microphone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipedtln.processor import HOP, SAMPLE_RATE, Block
+from pipedtln.stream.resample import DriftResampler
+from pipedtln.stream.ring import Ring
+
+SETTLE_HOPS = 64
+"""Hops (0.5 s) after which the streams' start-up skew is over and the backlog is set right.
+
+Also the time over which the least backlog is looked for, which the server's bursts do not move.
+"""
+GONE_SAMPLES = SAMPLE_RATE // 10
+"""Silence this long (0.1 s) in place of missing samples means that the reference has stopped."""
+DEAD_BAND = 24
+"""Samples that the least backlog may stray (1.5 ms) before its drift is taken for one."""
+MAX_PPM = 1000.0
+MAX_ERROR = 256
+"""Samples; more is a stall, not a drift."""
+STALL_HOPS = 8
+"""Late hops in half a second that may be one stall, which says nothing of the backlog."""
+UNSEEN = 1 << 30
+
+
+class ReferenceFeed:
+    """Reads a ring hop by hop, padding what is late and taking drift out.
+
+    The least backlog (samples that remain when a microphone hop has got its own) is held at
+    ``target`` by reading at most 1000 ppm faster or slower. Late samples are replaced by silence,
+    and dropped when they come, so that what follows keeps its place.
+
+    Parameters
+    ----------
+    target : backlog to hold, in samples
+    bound : backlog above which the excess is dropped at once, in samples
+    """
+
+    def __init__(self, target: int = 192, bound: int = 1280) -> None:
+        self.target = target
+        self.bound = bound
+        self._resampler = DriftResampler(capacity=8 * HOP)
+        self._scratch = np.zeros(8 * HOP, dtype=np.float32)
+        self._silence = np.zeros(MAX_ERROR, dtype=np.float32)
+        self.dropped = 0
+        self.padded = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, as after opening the streams."""
+        self._debt = 0
+        self._primed = False
+        self._level = float(self.target)
+        self._watch_afresh()
+        self._offset_ppm = 0.0
+        self._ppm = 0.0
+        self._resampler.reset()
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much faster the reference runs than the microphone, as held now."""
+        return self._ppm
+
+    @property
+    def backlog_ms(self) -> float:
+        """Least backlog of the last second in milliseconds."""
+        return self._level * 1000 / SAMPLE_RATE
+
+    def skip(self, ring: Ring, count: int) -> None:
+        """Leave out ``count`` samples with the microphone's, those that are still to come too."""
+        self._debt += count - ring.skip(count)
+        self._primed = self._primed and self._debt <= GONE_SAMPLES
+
+    def read(self, ring: Ring, out: Block, ahead: int = 0) -> bool:
+        """Fill ``out`` with the hop that belongs to the microphone's present one.
+
+        Parameters
+        ----------
+        ahead : samples of the microphone that wait for later hops; theirs is no backlog
+
+        Returns
+        -------
+        bool
+            False if (part of) the hop had to be replaced by silence.
+        """
+        if not self._primed and not self._prime(ring, out, ahead):
+            return False
+        if self._debt:
+            paid = ring.skip(self._debt)
+            self._debt -= paid
+            self.dropped += paid
+        there = ring.readable
+        waiting = there - ahead
+        if waiting > self.bound:
+            excess = ring.skip(waiting - self.target - len(out))
+            self.dropped += excess
+            there -= excess
+            waiting -= excess
+            self._watch_afresh()
+        speed = 1.0 + self._ppm * 1e-6
+        needed = self._resampler.needed(len(out), speed)
+        whole = needed <= there
+        if whole:
+            ring.read(self._scratch[:needed])
+            self._resampler.push(self._scratch[:needed])
+        else:
+            self._pad(ring, needed)
+        self._resampler.pull(out, speed)
+        self._watch(ring, waiting - needed, whole)
+        return whole
+
+    def _prime(self, ring: Ring, out: Block, ahead: int) -> bool:
+        """Wait in silence until the backlog is there that evens out the arrivals' jitter."""
+        waiting = ring.readable - ahead
+        if waiting < self.target + len(out):
+            out[:] = 0
+            self.padded += len(out)
+            return False
+        self.dropped += ring.skip(waiting - self.target - len(out))
+        self._debt = 0
+        self._level = float(self.target)
+        self._resampler.reset()
+        self._watch_afresh()
+        self._primed = True
+        return True
+
+    def _pad(self, ring: Ring, needed: int) -> None:
+        scratch = self._scratch[:needed]
+        got = ring.read(scratch)
+        scratch[got:] = 0
+        self._resampler.push(scratch)
+        self._debt += needed - got
+        self.padded += needed - got
+        if self._debt > GONE_SAMPLES:
+            self._primed = False
+
+    def _watch_afresh(self) -> None:
+        self._hops = self._late_hops = 0
+        self._least = self._least_late = self._least_before = UNSEEN
+
+    def _watch(self, ring: Ring, left: int, whole: bool) -> None:
+        """Look for the least backlog; set it right once, then steer it."""
+        if whole:
+            self._least = min(self._least, left)
+        else:
+            self._least_late = min(self._least_late, left)
+            self._late_hops += 1
+        self._hops += 1
+        if self._hops % SETTLE_HOPS:
+            return
+        if self._late_hops > STALL_HOPS:
+            self._least = self._least_late
+        self._late_hops, self._least_late = 0, UNSEEN
+        level = min(self._least, self._least_before)
+        self._least, self._least_before = UNSEEN, self._least
+        self._level = float(level)
+        if self._hops == SETTLE_HOPS:
+            self._settle(ring, level - self.target)
+            self._least_before = UNSEEN
+        else:
+            self._steer(max(-MAX_ERROR, min(MAX_ERROR, level - self.target)))
+
+    def _settle(self, ring: Ring, excess: int) -> None:
+        if excess > 0:
+            self.dropped += ring.skip(excess)
+        else:
+            lack = min(-excess, MAX_ERROR)
+            self._resampler.push(self._silence[:lack])
+            self.padded += lack
+        self._level = float(self.target)
+
+    def _steer(self, error: int) -> None:
+        """Hold the least backlog: a slow integral learns the drift, a proportion corrects.
+
+        1 ppm moves the backlog by 0.016 samples a second, so that 3 ppm a sample closes an error
+        with a time constant of 21 s; the integral (0.036 ppm a sample and second) damps at 1. No
+        faster, for fragments as long as a hop hide the backlog's true size for half a minute.
+        """
+        if abs(error) <= DEAD_BAND and self._ppm == 0.0:
+            return
+        self._offset_ppm = max(-MAX_PPM, min(MAX_PPM, self._offset_ppm + 0.018 * error))
+        self._ppm = max(-MAX_PPM, min(MAX_PPM, self._offset_ppm + 3.0 * error))

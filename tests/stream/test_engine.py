@@ -1,0 +1,187 @@
+"""The worker between the rings of a session and its output."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from pipedtln.audio.api import Route
+from pipedtln.audio.memory import MemoryBackend, MemorySession
+from pipedtln.processor import HOP, SAMPLE_RATE, Block
+from pipedtln.stream.engine import LATE_SAMPLES, STALE_SAMPLES, Engine
+from pipedtln.stream.failopen import FailOpen
+from pipedtln.stream.tap import Recorder
+from pipedtln.stream.voice import Voice
+from tests.stream.sounds import Samples, tone
+
+LATENCY = 384
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+class Bench:
+    """An engine on a session whose server is the test."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(Voice(FailOpen(None)))
+        self.session: MemorySession = MemoryBackend().open(
+            Route(mic="mic", out="out", ref="ref"), self.engine.wake
+        )
+
+    def play(self, mic: Samples, ref: Samples | None = None) -> Samples:
+        """Deliver hop by hop in lock step with the worker; what the device played."""
+        played = []
+        for at in range(0, len(mic), HOP):
+            hops = self.engine.voice.hops
+            self.session.deliver(
+                mic[at : at + HOP], ref[at : at + HOP] if ref is not None else None
+            )
+            assert wait_until(lambda hops=hops: self.engine.voice.hops > hops)  # type: ignore[misc]
+            assert wait_until(lambda: self.session.mic.readable < HOP)
+            played.append(self.session.take(HOP))
+        return np.concatenate(played)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    made.engine.start(made.session)
+    yield made
+    made.engine.stop()
+
+
+def test_microphone_comes_out_in_order_and_whole(bench: Bench) -> None:
+    sound = np.arange(1, 300 * HOP + 1, dtype=np.float32)
+    played = bench.play(sound)
+    heard = played[played != 0]
+    begin = int(heard[heard >= HOP][0])
+    inner = heard[heard >= HOP]
+    assert np.array_equal(inner, np.arange(begin, begin + len(inner), dtype=np.float32))
+    assert len(inner) > 200 * HOP
+    assert bench.session.underruns == 0
+    delay = int(np.flatnonzero(played == 5000)[0]) - 4999
+    assert delay < LATENCY + 40e-3 * SAMPLE_RATE
+
+
+def test_reference_reaches_the_processor_beside_the_microphone(bench: Bench) -> None:
+    recorder = Recorder(1.0)
+    bench.engine.add_tap(recorder)
+    sound = np.arange(1, 250 * HOP + 1, dtype=np.float32)
+    bench.play(sound, sound)
+    assert recorder.full
+    mic, ref, _ = recorder.sound()
+    age = mic[-HOP:] - ref[-HOP:]
+    assert np.ptp(age) == 0
+    assert 0 <= age[0] <= 40e-3 * SAMPLE_RATE
+
+
+def test_old_sound_is_dropped_after_a_stall(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    sound = np.arange(1, 101, dtype=np.float32).repeat(HOP)
+    heard: list[float] = []
+
+    class Ear:
+        def hear(self, mic: Block, ref: Block, out: Block) -> None:
+            heard.append(float(mic[0]))
+
+    bench.engine.add_tap(Ear())
+    bench.session.deliver(sound)
+    bench.engine.start(bench.session)
+    bench.engine.wake()
+    assert wait_until(lambda: bench.session.mic.readable < HOP)
+    bench.engine.stop()
+    assert len(sound) > STALE_SAMPLES
+    kept = LATE_SAMPLES // HOP
+    assert heard == list(range(101 - kept, 101))
+    assert bench.engine.report().dropped_hops == 100 - kept
+    assert "dropped" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_drivers_nan_is_silenced_in_microphone_and_reference(bench: Bench, bad: float) -> None:
+    recorder = Recorder(100.0)
+    bench.engine.add_tap(recorder)
+    mic, ref = tone(100 * HOP), tone(100 * HOP)
+    mic[50 * HOP + 3] = ref[60 * HOP + 3] = bad
+    played = bench.play(mic, ref)
+    assert np.isfinite(recorder.sound()).all()
+    assert np.isfinite(played).all()
+    assert np.abs(played[-20 * HOP :]).max() > 0.2
+
+
+def test_tap_hears_from_its_adding_to_its_removal(bench: Bench) -> None:
+    recorder = Recorder(10.0)
+    silence = np.zeros(10 * HOP, dtype=np.float32)
+    bench.play(silence)
+    bench.engine.add_tap(recorder)
+    bench.play(silence)
+    bench.engine.remove_tap(recorder)
+    bench.play(silence)
+    assert recorder.sound().shape[1] == len(silence)
+
+
+def test_underrun_raises_the_margin(bench: Bench) -> None:
+    bench.play(tone(50 * HOP))
+    before = bench.engine.report().margin_ms
+    bench.session.take(2000)
+    bench.play(tone(5 * HOP))
+    assert bench.session.underruns >= 1
+    assert bench.engine.report().margin_ms > before
+
+
+def test_stop_is_prompt_and_start_works_again() -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.engine.start(bench.session)
+        assert bench.engine.running
+        bench.play(tone(5 * HOP))
+        begin = time.monotonic()
+        bench.engine.stop()
+        assert time.monotonic() - begin < 1.0
+        assert not bench.engine.running
+    bench.engine.stop()
+    assert not [t for t in threading.enumerate() if t.name == "pipedtln-worker"]
+
+
+def test_second_start_is_refused() -> None:
+    bench = Bench()
+    bench.engine.start(bench.session)
+    with pytest.raises(RuntimeError):
+        bench.engine.start(bench.session)
+    bench.engine.stop()
+
+
+def test_collector_is_left_as_it_was_found() -> None:
+    bench = Bench()
+    frozen = gc.get_freeze_count()
+    bench.engine.start(bench.session)
+    bench.play(tone(5 * HOP))
+    assert gc.get_freeze_count() > frozen
+    bench.engine.stop()
+    assert gc.get_freeze_count() == 0
+    assert gc.isenabled()
+
+
+def test_reference_is_held_by_the_servers_account_until_the_echo_is_found() -> None:
+    made = Bench()
+    made.engine.start(made.session, first_guess_ms=200.0)
+    try:
+        held = made.engine.voice.alignment.held_ref_ms
+    finally:
+        made.engine.stop()
+    assert 160 <= held <= 190
+    made.engine.start(made.session)
+    made.engine.stop()
+    assert made.engine.voice.alignment.held_ref_ms == 0

@@ -1,0 +1,236 @@
+"""The pacer before queues as real servers empty them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from pipedtln.processor import HOP, SAMPLE_RATE
+from pipedtln.stream.pacer import BLOCK_HOPS, CUT_BLOCKS, WINDOW_BLOCKS, OutputPacer
+from tests.stream.sounds import Samples, tone, without_tone
+
+WINDOW_HOPS = BLOCK_HOPS * WINDOW_BLOCKS
+CUT_HOPS = BLOCK_HOPS * CUT_BLOCKS
+
+
+@dataclass
+class Device:
+    """A queue that a device empties by periods, told of as late as servers do."""
+
+    period_ms: float
+    drift_ppm: float = 0.0
+    played: float = 0.0
+    written: int = 0
+    told: int = 0
+    underruns: int = 0
+    reports: list[int] = field(default_factory=list)
+
+    def advance(self, now_s: float) -> None:
+        """Play every period that begins until now."""
+        rate = SAMPLE_RATE * (1 + self.drift_ppm * 1e-6)
+        period = self.period_ms * 1e-3
+        due = np.floor(now_s / period) * period * rate
+        if due > self.played:
+            self.played = due
+            if self.written < self.played:
+                self.underruns += 1
+        missing = int(self.played) - self.told
+        # Servers tell of what they took in steps of minreq, one hop.
+        if missing >= HOP:
+            self.told += missing
+
+    @property
+    def queued(self) -> int:
+        return self.written - self.told
+
+
+@dataclass
+class Run:
+    """What a simulated stream went through."""
+
+    device: Device
+    pacer: OutputPacer
+    levels: Samples
+    sound: Samples
+
+
+def run(
+    seconds: float,
+    *,
+    period_ms: float = 10.0,
+    drift_ppm: float = 0.0,
+    jitter_ms: float = 1.0,
+    stalls: dict[float, float] | None = None,
+    sound: Samples | None = None,
+    seed: int = 1,
+) -> Run:
+    """Pace hops that come every 8 ms and up to ``jitter_ms`` late; ``stalls``: when, how long."""
+    rng = np.random.default_rng(seed)
+    pacer, device = OutputPacer(), Device(period_ms, drift_ppm)
+    hops = int(seconds * SAMPLE_RATE / HOP)
+    late = rng.random(hops) * jitter_ms * 1e-3
+    for begin, length in (stalls or {}).items():
+        first = int(begin * SAMPLE_RATE / HOP)
+        waits = length - np.arange(int(length * SAMPLE_RATE / HOP)) * HOP / SAMPLE_RATE
+        late[first : first + len(waits)] += waits
+    zero = np.zeros(HOP, dtype=np.float32)
+    levels = np.zeros(hops, dtype=np.float32)
+    blocks: list[Samples] = []
+    underruns = 0
+    for i in range(hops):
+        device.advance((i + 1) * HOP / SAMPLE_RATE + late[i])
+        if device.underruns != underruns:
+            underruns = device.underruns
+            if i:
+                pacer.underrun()
+        ahead = int(np.floor(late[i] * SAMPLE_RATE / HOP)) * HOP
+        gap = pacer.gap(device.queued, ahead)
+        device.written += gap
+        levels[i] = device.written - device.played
+        hop = zero if sound is None else sound[i * HOP : (i + 1) * HOP]
+        out = pacer.pace(hop, device.queued, ahead)
+        if out is not None:
+            device.written += len(out)
+            if sound is not None:
+                blocks.append(out.copy())
+        if i == 0:
+            device.underruns = underruns = 0
+    return Run(device, pacer, levels, np.concatenate(blocks) if blocks else zero)
+
+
+def test_start_is_clean_and_short() -> None:
+    for period in (5.33, 8.0, 10.67):
+        result = run(10, period_ms=period)
+        assert result.device.underruns == 0, period
+        assert result.pacer.dropped == 0
+        assert np.mean(result.levels) < 24e-3 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("period_ms", [5.33, 10.0, 10.67, 21.33])
+@pytest.mark.parametrize("jitter_ms", [0.5, 4.0])
+def test_calm_server_is_left_alone(period_ms: float, jitter_ms: float) -> None:
+    result = run(80, period_ms=period_ms, jitter_ms=jitter_ms)
+    settled = result.levels[40 * 125 :]
+    before = run(40, period_ms=period_ms, jitter_ms=jitter_ms).pacer.corrected
+    moved = abs(result.pacer.corrected - before)
+    print(
+        f"period {period_ms}, jitter {jitter_ms}: mean level {settled.mean() / 16:.1f} ms, "
+        f"margin {result.pacer.margin / 16:.0f} ms, underruns {result.device.underruns}, "
+        f"{moved} samples moved after settling"
+    )
+    assert result.pacer.dropped == 0
+    assert moved <= 200  # a minute and a half; hunting moves 64 samples a second
+    assert result.device.underruns <= 4
+    assert settled.mean() < 40e-3 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize(("drift_ppm", "period_ms"), [(300.0, 21.33), (-300.0, 10.0)])
+def test_drift_for_an_hour_neither_grows_nor_slips(drift_ppm: float, period_ms: float) -> None:
+    result = run(3600, period_ms=period_ms, drift_ppm=drift_ppm, jitter_ms=2.0)
+    settled = result.levels[60 * 125 :]
+    print(
+        f"{drift_ppm:+.0f} ppm, period {period_ms}: level {settled.min() / 16:.1f} to "
+        f"{settled.max() / 16:.1f} ms, underruns {result.device.underruns}"
+    )
+    assert result.pacer.dropped == 0
+    assert settled.max() < 60e-3 * SAMPLE_RATE
+    assert result.device.underruns <= 10
+    taken = -drift_ppm * 1e-6 * 3600 * SAMPLE_RATE
+    assert result.pacer.corrected == pytest.approx(taken, abs=600)
+
+
+def test_corrections_do_not_click() -> None:
+    sound = tone(30 * SAMPLE_RATE)
+    result = run(30, drift_ppm=-1500.0, sound=sound)
+    assert result.pacer.corrected > 200
+    left = np.abs(without_tone(result.sound[HOP:], window=96)).max()
+    click = np.abs(without_tone(np.delete(sound[:4800], 2000), window=96)).max()
+    print(f"{result.pacer.corrected} samples out: residual {left:.1e}, of a click {click:.1e}")
+    assert left < click / 10
+
+
+@pytest.mark.parametrize("excess", [400, 2000, 16_000])
+def test_gross_excess_is_gone_within_two_seconds_by_a_fade(excess: int) -> None:
+    sound = tone(30 * SAMPLE_RATE, 200.0)
+    pacer, level, blocks = OutputPacer(), 200, []
+    for i in range(WINDOW_HOPS * 2):
+        level += excess if i == WINDOW_HOPS else 0
+        out = pacer.pace(sound[i * HOP : (i + 1) * HOP], level)
+        if out is not None:
+            level += len(out)
+            blocks.append(out.copy())
+        level -= HOP
+        if i == WINDOW_HOPS + 250:
+            assert level <= 200 + 2 * HOP
+    assert 0 < pacer.dropped <= excess
+    steps = np.abs(np.diff(np.concatenate(blocks)))
+    assert steps.max() < 1.5 * np.abs(np.diff(sound)).max()
+
+
+def test_stall_costs_no_latency() -> None:
+    result = run(30, stalls={10.0: 0.03, 20.0: 5.0})
+    before = result.levels[5 * 125 : 10 * 125].mean()
+    after_short = result.levels[13 * 125 : 20 * 125].mean()
+    after_long = result.levels[27 * 125 :].mean()
+    print(f"level before {before / 16:.1f}, after {after_short / 16:.1f}, {after_long / 16:.1f} ms")
+    assert after_short < before + 15e-3 * SAMPLE_RATE
+    assert after_long < before + 15e-3 * SAMPLE_RATE
+
+
+def test_sound_lost_before_the_queue_is_made_up_for_by_one_gap() -> None:
+    pacer, level = OutputPacer(), 0
+    level += pacer.gap(level)
+    zero = np.zeros(HOP, dtype=np.float32)
+    gaps = []
+    for i in range(500):
+        level -= 1000 if i == 250 else 0
+        gap = pacer.gap(level)
+        if gap:
+            gaps.append(i)
+        level += gap
+        out = pacer.pace(zero, level)
+        assert out is not None
+        level += len(out) - HOP
+    assert gaps == [250]
+    assert pacer.margin <= level <= pacer.margin + 2 * HOP
+
+
+def test_hop_that_is_late_once_moves_nothing() -> None:
+    pacer = OutputPacer()
+    pacer.gap(0)
+    for queued, ahead in [(200, 0), (-40, 0), (-100, 2 * HOP), (-20, HOP), (200, 0)]:
+        assert pacer.gap(queued, ahead) == 0
+
+
+def test_underruns_raise_the_margin_and_calm_lowers_it() -> None:
+    pacer = OutputPacer()
+    least = pacer.margin
+    for _ in range(100):
+        pacer.underrun()
+    most = pacer.margin
+    assert least < most <= 480
+    zero = np.zeros(HOP, dtype=np.float32)
+    for _ in range(12 * 60 * 125):
+        pacer.pace(zero, pacer.margin + 10)
+    assert pacer.margin == least
+
+
+def test_thin_queue_is_thickened() -> None:
+    pacer, level = OutputPacer(), 10
+    zero = np.zeros(HOP, dtype=np.float32)
+    for _ in range(10 * 125):
+        out = pacer.pace(zero, level)
+        assert out is not None
+        level += len(out) - HOP
+    assert pacer.corrected < 0
+    assert abs(level - pacer.margin) < 64
+
+
+def test_short_peak_is_not_cut() -> None:
+    pacer = OutputPacer()
+    zero = np.zeros(HOP, dtype=np.float32)
+    for i in range(4 * CUT_HOPS):
+        assert pacer.pace(zero, 700 if i % CUT_HOPS else 150) is not None
+    assert pacer.dropped == 0
