@@ -1,0 +1,388 @@
+"""Streams through libpulse: the same code on PulseAudio and on PipeWire's pulse server.
+
+The mainloop's own thread copies what arrives into the session's rings and wakes the worker; only
+the microphone has a read callback, and it fetches the reference too, so that each period costs
+one entry into Python. The worker writes the output under the mainloop's lock.
+
+The output never pauses (no prebuffering): where it ran dry, the device's position moves on in
+silence, and what comes too late is lost rather than played later. So an underrun adds no latency,
+and ``queued`` tells to the sample how far ahead of the device, or behind it, the next write lies.
+With early requests the device's period follows ``minreq`` on both servers, while ``tlength`` may
+be long enough for that account never to saturate.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import numpy as np
+
+from pipedtln.audio import libpulse as pa
+from pipedtln.audio.api import Counters, Latency, Route
+from pipedtln.audio.channels import choose_channels, picks_channels
+from pipedtln.audio.connection import OPEN_TIMEOUT_S, Connection
+from pipedtln.errors import DeviceNotFoundError, ServerError
+from pipedtln.processor import Block
+from pipedtln.stream.ring import Ring
+
+LOG = logging.getLogger(__name__)
+
+SAMPLE_BYTES = 4
+RING_SECONDS = 1
+QUEUE_SECONDS = 0.25
+"""What the server is told to ask for: an account, not a delay, and more than ever stands there."""
+MONO = ("mono",)
+SILENCE = 1024
+"""Samples of silence sent at a time."""
+FLAGS = pa.PA_STREAM_DONT_MOVE | pa.PA_STREAM_INTERPOLATE_TIMING | pa.PA_STREAM_AUTO_TIMING_UPDATE
+
+
+class PulseBackend:
+    """One connection to the server, kept between sessions so that opening is quick.
+
+    Parameters
+    ----------
+    server : address as in ``$PULSE_SERVER``; None for the user's own
+    app : name under which an ordinary app streams; None for the bridge, whose streams bear our
+        owner property and count as nobody's recording
+    """
+
+    name = "pulse"
+
+    def __init__(self, server: str | None = None, *, app: str | None = None) -> None:
+        self._server = server
+        self._app = app
+        self._connection: Connection | None = None
+
+    def connect(self) -> None:
+        """Reach the server ahead of the first session.
+
+        Raises
+        ------
+        ServerError
+            If none answers.
+        """
+        self._connected()
+
+    def open(self, route: Route, wake: Callable[[], None]) -> PulseSession:
+        """Open the streams of a route.
+
+        Raises
+        ------
+        ServerError
+            If no server answers or it refuses a stream.
+        DeviceNotFoundError
+            If a device of the route does not exist.
+        """
+        return PulseSession(self._connected(), route, wake)
+
+    def close(self) -> None:
+        """Leave the server."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> Connection:
+        if self._connection is not None and not self._connection.alive:
+            self.close()
+        if self._connection is None:
+            self._connection = Connection(self._server, self._app)
+        return self._connection
+
+
+class PulseSession:
+    """The open streams of one route; see :class:`pipedtln.audio.api.Session`."""
+
+    def __init__(self, connection: Connection, route: Route, wake: Callable[[], None]) -> None:
+        self._connection = connection
+        self._lib = connection.lib
+        self._route = route
+        self._wake = wake
+        self._failure: str | None = None
+        self._skip = 0
+        self._ready = threading.Event()
+        self._closed = False
+        self._callbacks: list[object] = []
+        self._pointer, self._size = c.c_void_p(), c.c_size_t()
+        self._at_pointer, self._at_size = c.byref(self._pointer), c.byref(self._size)
+        self._devices: dict[int, str] = {}
+        self._channels = route.channels if picks_channels(route) else MONO
+        mic, ref = choose_channels(
+            len(self._channels), route.mic, route.mic_channel, route.ref_channel
+        )
+        self._mic_channel, self._ref_channel = mic or 0, ref or 0
+        self._silence = np.zeros(SILENCE, dtype=np.float32)
+        self.mic = Ring(RING_SECONDS * route.sample_rate)
+        self.ref = Ring(RING_SECONDS * route.sample_rate)
+        self.counters = Counters()
+        with ExitStack() as undo:
+            self._undo = undo
+            # The output first: the microphone's callback is what starts the work.
+            self._out = self._connect_playback(route)
+            self._ref = 0
+            if route.ref and not self.paired:
+                self._ref = self._connect_record(route.ref, "reference", MONO)
+            self._mic = self._connect_record(route.mic, "microphone", self._channels)
+            self._await_ready()
+            with connection.locked():
+                # PipeWire lengthens it when the device's period grows: look each time.
+                self._attr = self._lib.pa_stream_get_buffer_attr(self._out).contents
+                self._on_read = pa.StreamRequest(self._arrived)
+                self._lib.pa_stream_set_read_callback(self._mic, self._on_read, None)
+            # Its callbacks must not be collected as long as libpulse may call them.
+            connection.sessions.add(self)
+            undo.callback(connection.sessions.discard, self)
+            self._undo = undo.pop_all()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the streams ended by themselves, or None while they live."""
+        return self._failure
+
+    @property
+    def paired(self) -> bool:
+        """Whether the reference is a channel of the microphone."""
+        return self._route.ref_channel is not None
+
+    @property
+    def underruns(self) -> int:
+        """Times that the output ran dry."""
+        return self.counters.underruns
+
+    def write(self, block: Block) -> None:
+        """Queue samples for the virtual microphone; they are copied."""
+        connection = self._connection
+        connection.lock()
+        try:
+            skip, self._skip = self._skip, 0
+            self._send(block, skip)
+        finally:
+            connection.unlock()
+
+    def jump(self, count: int) -> None:
+        """Put ``count`` samples of silence before the next write.
+
+        What the device has passed already is skipped, not sent.
+        """
+        with self._connection.locked():
+            passed = min(count, max(0, -self.queued()))
+            count -= passed
+            # Only with the next samples: libpulse forgets a seek that comes without any, and all
+            # that follows would be too late for ever.
+            self._skip += passed
+            while count > 0:
+                skip, self._skip = self._skip, 0
+                self._send(self._silence[: min(count, SILENCE)], skip)
+                count -= SILENCE
+
+    def queued(self) -> int:
+        """Samples written but not played; negative where the device went on without them.
+
+        As of the server's last message: up to a period ago.
+        """
+        room = int(self._lib.pa_stream_writable_size(self._out))
+        return (int(self._attr.tlength) - room) // SAMPLE_BYTES + self._skip
+
+    def _send(self, block: Block, skip: int) -> None:
+        if self._failure is None:
+            self._lib.pa_stream_write(
+                self._out,
+                block.ctypes.data,
+                block.nbytes,
+                None,
+                skip * SAMPLE_BYTES,
+                pa.PA_SEEK_RELATIVE,
+            )
+
+    def latency(self) -> Latency:
+        """The server's own report of its buffers."""
+        with self._connection.locked():
+            if self._closed or self._failure:
+                return Latency()
+            return Latency(
+                self._latency_ms(self._mic),
+                self._latency_ms(self._ref) if self._ref else 0.0,
+                self._latency_ms(self._out),
+            )
+
+    def close(self) -> None:
+        """Close the streams; safe to call twice and after a failure."""
+        if not self._closed:
+            self._closed = True
+            self._undo.close()
+
+    def _latency_ms(self, stream: int) -> float:
+        microseconds, negative = c.c_uint64(), c.c_int()
+        answer = self._lib.pa_stream_get_latency(stream, c.byref(microseconds), c.byref(negative))
+        if answer < 0:
+            return 0.0
+        return float(microseconds.value) / 1000 * (-1 if negative.value else 1)
+
+    # --- in the mainloop's thread: copy, count, return -------------------------------------
+
+    def _arrived(self, _stream: int, _size: int, _data: int) -> None:
+        self.counters.wakeups += 1
+        if self._ref:
+            self._fetch(self._ref, self.ref)
+        if self._channels == MONO:
+            self._fetch(self._mic, self.mic)
+        else:
+            self._fetch_channels()
+        if self.mic.readable >= self._route.period:
+            self._wake()
+
+    def _fetch(self, stream: int, ring: Ring) -> None:
+        lib, pointer, size = self._lib, self._pointer, self._size
+        while lib.pa_stream_peek(stream, self._at_pointer, self._at_size) >= 0 and size.value:
+            count = size.value // SAMPLE_BYTES
+            if pointer.value:
+                ring.write_at(pointer.value, count)
+            else:
+                self.counters.mic_holes += 1
+                ring.write_silence(count)
+            lib.pa_stream_drop(stream)
+
+    def _fetch_channels(self) -> None:
+        """As :meth:`_fetch`, of the picked channels of a stream that has several."""
+        lib, pointer, size = self._lib, self._pointer, self._size
+        width = len(self._channels)
+        while lib.pa_stream_peek(self._mic, self._at_pointer, self._at_size) >= 0 and size.value:
+            count = size.value // SAMPLE_BYTES // width
+            if pointer.value:
+                frames = np.ctypeslib.as_array(
+                    (c.c_float * (count * width)).from_address(pointer.value)
+                )
+                frames = frames.reshape(count, width)
+                if self.paired:
+                    self.ref.write(frames[:, self._ref_channel])
+                self.mic.write(frames[:, self._mic_channel])
+            else:
+                self.counters.mic_holes += 1
+                if self.paired:
+                    self.ref.write_silence(count)
+                self.mic.write_silence(count)
+            lib.pa_stream_drop(self._mic)
+
+    def _state_changed(self, stream: int, _data: int) -> None:
+        state = self._lib.pa_stream_get_state(stream)
+        self._ready.set()
+        if state in (pa.PA_STREAM_FAILED, pa.PA_STREAM_TERMINATED):
+            self._fail(f"the stream of {self._devices[stream]} ended")
+
+    def _moved(self, stream: int, _data: int) -> None:
+        name = self._lib.pa_stream_get_device_name(stream)
+        if name is None or name.decode() != self._devices[stream]:
+            self._fail(f"the stream of {self._devices[stream]} was moved")
+
+    def _underflow(self, _stream: int, _data: int) -> None:
+        self.counters.underruns += 1
+
+    def _overflow(self, _stream: int, _data: int) -> None:
+        self.counters.overruns += 1
+
+    def _fail(self, reason: str) -> None:
+        if not self._closed and self._failure is None:
+            self._failure = reason
+            self._wake()
+
+    # --- opening ----------------------------------------------------------------------------
+
+    def _connect_record(self, device: str, name: str, channels: tuple[str, ...]) -> int:
+        route = self._route
+        frame_bytes = len(channels) * SAMPLE_BYTES
+        flags = FLAGS | pa.PA_STREAM_ADJUST_LATENCY
+        if channels != MONO:
+            flags |= pa.PA_STREAM_NO_REMAP_CHANNELS | pa.PA_STREAM_NO_REMIX_CHANNELS
+        attr = pa.BufferAttr(
+            maxlength=RING_SECONDS * route.sample_rate * frame_bytes,
+            tlength=pa.UNSET,
+            prebuf=pa.UNSET,
+            minreq=pa.UNSET,
+            fragsize=route.period * frame_bytes,
+        )
+        with self._connection.locked():
+            stream = self._new(device, f"DTLN {name}", channels)
+            answer = self._lib.pa_stream_connect_record(
+                stream, device.encode(), c.byref(attr), flags
+            )
+            self._connected(answer, stream)
+        return stream
+
+    def _connect_playback(self, route: Route) -> int:
+        attr = pa.BufferAttr(
+            maxlength=RING_SECONDS * route.sample_rate * SAMPLE_BYTES,
+            tlength=int(QUEUE_SECONDS * route.sample_rate) * SAMPLE_BYTES,
+            prebuf=0,
+            minreq=route.period * SAMPLE_BYTES,
+            fragsize=pa.UNSET,
+        )
+        with self._connection.locked():
+            stream = self._new(route.out, "DTLN output", MONO)
+            for name, callback in (("underflow", self._underflow), ("overflow", self._overflow)):
+                notify = pa.StreamNotify(callback)
+                self._callbacks.append(notify)
+                getattr(self._lib, f"pa_stream_set_{name}_callback")(stream, notify, None)
+            answer = self._lib.pa_stream_connect_playback(
+                stream,
+                route.out.encode(),
+                c.byref(attr),
+                FLAGS | pa.PA_STREAM_EARLY_REQUESTS,
+                None,
+                None,
+            )
+            self._connected(answer, stream)
+        return stream
+
+    def _new(self, device: str, name: str, channels: tuple[str, ...]) -> int:
+        stream = self._connection.new_stream(name, self._route.sample_rate, channels)
+        self._undo.callback(self._release, stream)
+        self._devices[stream] = device
+        for event, callback in (("state", self._state_changed), ("moved", self._moved)):
+            notify = pa.StreamNotify(callback)
+            self._callbacks.append(notify)
+            getattr(self._lib, f"pa_stream_set_{event}_callback")(stream, notify, None)
+        return stream
+
+    def _connected(self, answer: int, stream: int) -> None:
+        if answer < 0:
+            self._refuse(stream)
+
+    def _await_ready(self) -> None:
+        streams = [s for s in (self._out, self._ref, self._mic) if s]
+        while True:
+            self._ready.clear()
+            with self._connection.locked():
+                states = {s: self._lib.pa_stream_get_state(s) for s in streams}
+            # Only a stream that is no longer being made can be taken back.
+            if all(state >= pa.PA_STREAM_READY for state in states.values()):
+                failed = [s for s, state in states.items() if state != pa.PA_STREAM_READY]
+                if failed:
+                    self._refuse(failed[0])
+                return
+            if not self._ready.wait(OPEN_TIMEOUT_S):
+                slow = next(s for s, state in states.items() if state < pa.PA_STREAM_READY)
+                raise ServerError(f"the audio server did not open {self._devices[slow]} in time")
+
+    def _refuse(self, stream: int) -> None:
+        number = self._connection.last_error()
+        device = self._devices[stream]
+        if number == pa.PA_ERR_NOENTITY:
+            raise DeviceNotFoundError(
+                f"no device named '{device}'. List them with: pipedtln devices"
+            )
+        why = self._lib.pa_strerror(number).decode()
+        raise ServerError(f"the audio server refused a stream of '{device}': {why}")
+
+    def _release(self, stream: int) -> None:
+        lib = self._lib
+        with self._connection.locked():
+            for name in ("state", "moved", "underflow", "overflow"):
+                getattr(lib, f"pa_stream_set_{name}_callback")(stream, pa.NO_NOTIFY, None)
+            lib.pa_stream_set_read_callback(stream, pa.NO_REQUEST, None)
+            if lib.pa_stream_get_state(stream) == pa.PA_STREAM_READY:
+                lib.pa_stream_disconnect(stream)
+            lib.pa_stream_unref(stream)

@@ -1,0 +1,151 @@
+"""The control connection to a PulseAudio or PipeWire server, and what server it is."""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pulsectl
+from pulsectl._pulsectl import LibPulse
+
+from pipedtln.errors import ServerError
+
+CLIENT_NAME = "pipedtln"
+
+ServerKind = Literal["pulseaudio", "pipewire", "portaudio"]
+
+_ON_PIPEWIRE = re.compile(r"\(on PipeWire ([^)]+)\)")
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """Which server answers, and its defaults (None where it has no such device)."""
+
+    kind: ServerKind
+    version: str
+    name: str
+    default_source: str | None
+    default_sink: str | None
+
+
+def connect(
+    server: str | None = None, timeout: float = 3.0, client_name: str = CLIENT_NAME
+) -> pulsectl.Pulse:
+    """Connect to a running server; never starts one.
+
+    Parameters
+    ----------
+    server : address such as ``unix:/run/user/1000/pulse/native``; None asks the environment
+    timeout : seconds to wait for an answer
+    client_name : ``application.name`` of the connection
+
+    Returns
+    -------
+    A connection for one thread, to be closed by the caller (it is a context manager).
+
+    Raises
+    ------
+    ServerError
+        If no server answers in time.
+    """
+    # The constructor's own connect would start a PulseAudio daemon where none runs.
+    pulse = pulsectl.Pulse(client_name, server=server, connect=False)
+    poll = _PollWithDeadline(pulse, time.monotonic() + timeout)
+    try:
+        pulse.set_poll_func(poll)
+        # Not its own timeout: pulsectl 24.12 then waits that long even when answered at once.
+        pulse.connect(autospawn=False, wait=False)
+    except (pulsectl.PulseError, LibPulse.CallError) as error:
+        pulse.close()
+        where = f" at {server}" if server else ""
+        raise ServerError(
+            f"no PulseAudio or PipeWire server answers{where}; "
+            "check with: systemctl --user status pipewire-pulse pulseaudio"
+        ) from error
+    except BaseException:
+        pulse.close()
+        raise
+    poll.deadline = None
+    return pulse
+
+
+@contextmanager
+def server_errors(doing: str) -> Iterator[None]:
+    """Turn what pulsectl raises into ServerError: "could not <doing>: ...".
+
+    Raises
+    ------
+    ServerError
+        In place of any error of pulsectl or libpulse, lost connections included.
+    """
+    try:
+        yield
+    except pulsectl.PulseDisconnected as error:
+        raise ServerError(f"could not {doing}: the audio server went away") from error
+    except (pulsectl.PulseError, LibPulse.CallError) as error:
+        # CallError, e.g. of a connection that is lost, is no PulseError.
+        raise ServerError(f"could not {doing}: the audio server refused or went away") from error
+
+
+def server_info(pulse: pulsectl.Pulse) -> ServerInfo:
+    """Ask the server for its name, version and default devices.
+
+    Raises
+    ------
+    ServerError
+        If the connection is lost.
+    """
+    with server_errors("ask the server what it is"):
+        raw = pulse.server_info()
+    name = str(raw.server_name or "")
+    match = _ON_PIPEWIRE.search(name)
+    if match:
+        # Some connections to pipewire-pulse 0.3.65, made just after it started, stay deaf to
+        # changes of the defaults for ever (1 in some 400); a new one knows them, in 2 ms.
+        with connect(pulse.server) as fresh, server_errors("ask the server what it is"):
+            raw = fresh.server_info()
+    return ServerInfo(
+        kind="pipewire" if match else "pulseaudio",
+        version=match.group(1) if match else str(raw.server_version or ""),
+        name=name,
+        default_source=_device_or_none(raw.default_source_name),
+        default_sink=_device_or_none(raw.default_sink_name),
+    )
+
+
+def _device_or_none(name: object) -> str | None:
+    # pipewire-pulse answers with these placeholders while it has no device.
+    if not name or name in ("@DEFAULT_SOURCE@", "@DEFAULT_SINK@"):
+        return None
+    return str(name)
+
+
+class _PollWithDeadline:
+    """A poll function for libpulse's main loop that ends connecting once a deadline has passed."""
+
+    def __init__(self, pulse: pulsectl.Pulse, deadline: float) -> None:
+        self.deadline: float | None = deadline
+        self._pulse = pulse
+
+    def __call__(self, wanted: list[Any], timeout: float) -> int:
+        poll = select.poll()
+        for entry in wanted:
+            poll.register(entry.fd, entry.events)
+        # libpulse says "for ever" by a negative number.
+        wait = None if timeout < 0 else timeout
+        if self.deadline is not None:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                # Ends the loop of Pulse.connect(); to fail the poll would make libpulse log.
+                self._pulse.connected = False
+                return 0
+            wait = left if wait is None else min(wait, left)
+        ready = dict(poll.poll(None if wait is None else wait * 1000.0))
+        for entry in wanted:
+            entry.revents = ready.get(entry.fd, 0)
+        return len(ready)
