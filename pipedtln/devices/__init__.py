@@ -1,0 +1,1 @@
+"""The virtual devices and the choice of the real ones; nothing else touches modules."""
