@@ -1,0 +1,178 @@
+"""Which network runs: by its name, or by what the sound needs and the machine bears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from pipedtln.dtln.canceller import EchoCanceller
+from pipedtln.dtln.loader import AUTO, locate_model, make_processor
+from pipedtln.errors import InputError, ModelError
+from pipedtln.processor import Processor
+from pipedtln.stream.farend import FarEndSwitch
+from pipedtln.stream.switch import NetworkSwitch
+
+QUIET = ("ns-block8", "ns-int8", "ns-float")
+"""Noise suppressors for ``auto``, best for the price first."""
+ECHOES = (
+    "aec-512-block8",
+    "aec-512-int8",
+    "aec-256-block8",
+    "aec-256-int8",
+    "aec-128-block8",
+    "aec-128-int8",
+)
+"""Echo cancellers for ``auto``, largest first, of each size the best first."""
+DEAREST = 2.0
+"""Times int8's cost above which block8 of the same size is passed over.
+
+It is 1.1-1.3 on x86-64 with VNNI; where onnxruntime lacks a fast way for 8 bits, its products
+take twenty times as long.
+"""
+MOST_LOAD = 0.4
+"""Share of a hop that the 99th percentile of an ``auto`` network may take on this machine."""
+TRIAL_HOPS = 150
+SHORT_TRIALS = 5
+SHORT_TRIAL_HOPS = 10
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A processor and its model's name, or why there is none."""
+
+    name: str | None
+    processor: Processor | None
+    problem: str | None
+
+
+def choose_model(wanted: str, reference: bool, threads: int) -> ModelChoice:
+    """Load the network of a name, to run live.
+
+    ``"auto"`` is a noise suppressor that gives way to an echo canceller while the far end sounds:
+    the largest one whose 99th percentile stays under 40 % of a hop on this machine now, with the
+    smaller ones in reserve. Of each size it takes block8 where that is here, runs and is not slow.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, its weights are missing or no runtime is installed.
+    """
+    if wanted != AUTO:
+        located = locate_model(wanted)
+        return ModelChoice(located.model.name, make_processor(located, threads=threads), None)
+    quiet = _best_of_each_size(_present(QUIET, threads))
+    echoes = _best_of_each_size(_present(ECHOES, threads)) if reference else []
+    echoes = _affordable(echoes)
+    if not quiet and not echoes:
+        located = locate_model(AUTO, reference=reference)
+        return ModelChoice(located.model.name, make_processor(located, threads=threads), None)
+    if not echoes:
+        (name, processor), *_ = quiet
+        return ModelChoice(name, processor, None)
+    switch = NetworkSwitch(
+        quiet[0][1] if quiet else None,
+        [echo for _, echo in echoes if isinstance(echo, EchoCanceller)],
+    )
+    names = [name for name, _ in (*quiet, echoes[0])]
+    return ModelChoice(f"auto ({' / '.join(names)})", switch, None)
+
+
+def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
+    """Load the network of a name, to process a recording.
+
+    ``"auto"`` takes the largest echo canceller whatever the machine bears, so that the same
+    recording gives the same result everywhere, and a noise suppressor while the reference is
+    silent.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, its weights are missing, no runtime is installed, or there is a
+        reference but no echo canceller.
+    InputError
+        If there is a reference and the named network does not listen to one.
+    """
+    if wanted != AUTO or not reference:
+        located = locate_model(wanted, reference=reference)
+        if reference and located.model.kind != "aec":
+            raise InputError(
+                f"{located.model.name} does not listen to a reference; choose an aec model "
+                "or no --ref"
+            )
+        return ModelChoice(located.model.name, make_processor(located), None)
+    echo = _first_present(ECHOES)
+    if echo is None:
+        raise ModelError(
+            "no echo canceller's weights are on this machine, and --ref needs one. "
+            "Get them with: pipedtln models fetch"
+        )
+    quiet = _first_present(QUIET)
+    if quiet is None:
+        return ModelChoice(echo[0], echo[1], None)
+    assert isinstance(echo[1], EchoCanceller)
+    switch = FarEndSwitch(quiet[1], [echo[1]])
+    return ModelChoice(f"auto ({quiet[0]} / {echo[0]})", switch, None)
+
+
+def _first_present(names: tuple[str, ...]) -> tuple[str, Processor] | None:
+    for name in names:
+        found = _present((name,), threads=1)
+        if found:
+            return found[0]
+    return None
+
+
+def _present(names: tuple[str, ...], threads: int) -> list[tuple[str, Processor]]:
+    found: list[tuple[str, Processor]] = []
+    for name in names:
+        try:
+            found.append((name, make_processor(locate_model(name), threads=threads)))
+        except ModelError:
+            continue
+    return found
+
+
+def _best_of_each_size(found: list[tuple[str, Processor]]) -> list[tuple[str, Processor]]:
+    """Keep the first of each size, or the second where the first is slow on this machine."""
+    sizes: dict[str, list[tuple[str, Processor]]] = {}
+    for name, processor in found:
+        sizes.setdefault(name.rpartition("-")[0], []).append((name, processor))
+    kept = []
+    for first, *others in sizes.values():
+        slow = bool(others) and _is_slow(first, others[0])
+        kept.append(others[0] if slow else first)
+    return kept
+
+
+def _is_slow(found: tuple[str, Processor], other: tuple[str, Processor]) -> bool:
+    if not found[0].endswith("block8"):
+        return False
+    # The least of several turns each: what other programs take meanwhile must not decide.
+    trials = [
+        (_load(found[1], 0, SHORT_TRIAL_HOPS), _load(other[1], 0, SHORT_TRIAL_HOPS))
+        for _ in range(SHORT_TRIALS)
+    ]
+    return min(mine for mine, _ in trials) > DEAREST * min(theirs for _, theirs in trials)
+
+
+def _affordable(echoes: list[tuple[str, Processor]]) -> list[tuple[str, Processor]]:
+    """Leave out what this machine cannot run in time; the smallest stays in any case."""
+    for i, (_, echo) in enumerate(echoes):
+        if i == len(echoes) - 1 or _load(echo, 99, TRIAL_HOPS) < MOST_LOAD:
+            return echoes[i:]
+    return []
+
+
+def _load(processor: Processor, percentile: int, hops: int) -> float:
+    """A percentile of the share of a hop that one inference takes, over hops of noise."""
+    noise = np.random.default_rng(0).standard_normal((2, processor.hop)).astype(np.float32) * 0.1
+    out = np.zeros(processor.hop, dtype=np.float32)
+    loads = []
+    for _ in range(hops):
+        begin = perf_counter()
+        processor.process(noise[0], noise[1], out)
+        loads.append((perf_counter() - begin) * processor.sample_rate / processor.hop)
+    processor.reset()
+    return float(np.percentile(loads, percentile))

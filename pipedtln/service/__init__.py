@@ -1,0 +1,1 @@
+"""The running bridge: its life cycle, and what it tells."""

@@ -1,0 +1,121 @@
+"""What an app hears from DTLN Microphone on real servers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipedtln import load_processor
+from pipedtln.demo.servers import PrivateServer
+from pipedtln.devices.names import MICROPHONE, SPEAKER
+from pipedtln.processor import HOP, SAMPLE_RATE, Processor
+from tests.live.sound import Arrivals, Sound, lag, level_db, overlap, speech, talking
+from tests.service.bridge import RunningBridge
+
+LATENCY_BOUND_MS = 90.0
+
+
+def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(
+    server: PrivateServer, bridge: RunningBridge
+) -> None:
+    server.add_room(delay_ms=60)
+    far = speech("far", 8.0)
+    with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
+        bridge.wait_state("running")
+        with server.player(far, SPEAKER) as playing:
+            playing.wait()
+        status = bridge.status()
+        heard, cleaned = mic.stop(), out.stop()
+    count = min(len(heard), len(cleaned))
+    heard, cleaned = heard[:count], cleaned[:count]
+    window = talking(heard, after_s=2.0)
+    suppression = level_db(heard[window]) - level_db(cleaned[window])
+    print(
+        f"{server_name(server)}: far end {level_db(heard[window]):.1f} dBFS at the microphone, "
+        f"{suppression:.1f} dB quieter on DTLN Microphone; status tells a delay of "
+        f"{status.echo_delay_ms} ms and {status.echo_suppression_db} dB"
+    )
+    assert suppression >= 25
+
+
+def test_near_end_speech_comes_through_as_offline_processing_gives_it(
+    server: PrivateServer, bridge: RunningBridge
+) -> None:
+    near = speech("near", 6.0)
+    with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
+        bridge.wait_state("running")
+        with server.player(near, server.MICROPHONE_INPUT) as playing:
+            playing.wait()
+        status = bridge.status()
+        heard, cleaned = mic.stop(), out.stop()
+    expected = offline(load_processor("ns-int8"), heard)
+    likeness = correlations(cleaned, expected)
+    print(
+        f"{server_name(server)}: near end against offline processing: median correlation "
+        f"{np.median(likeness):.4f}, least {min(likeness):.3f} over {len(likeness)} windows; "
+        f"{status.xruns} underruns"
+    )
+    assert len(likeness) >= 8
+    assert np.median(likeness) >= 0.95
+
+
+def test_added_latency_is_at_most_90_ms(server: PrivateServer, bridge: RunningBridge) -> None:
+    random = np.random.default_rng(5)
+    # Speech survives the network, and each window of it is found in the other recording.
+    near = speech("near", 10.0) + random.normal(0, 1e-4, 10 * SAMPLE_RATE).astype(np.float32)
+    with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
+        bridge.wait_state("running")
+        arrivals = Arrivals(mic, out)
+        with server.player(near, server.MICROPHONE_INPUT) as playing:
+            arrivals.watch(9.0)
+            playing.wait()
+        status = bridge.status()
+        heard, cleaned = mic.stop(), out.stop()
+    by, _ = lag(cleaned, heard)
+    delays = []
+    size = SAMPLE_RATE
+    for at in range(max(0, by) + size, min(len(heard), len(cleaned)) - 2 * size, size // 2):
+        start = at - by
+        if level_db(heard[start : start + size]) < -50:
+            continue
+        shift, likeness = lag(cleaned[at : at + size], heard[start : start + size], most_s=0.2)
+        if likeness > 0.7:
+            behind = arrivals.arrival_s(1, at + shift) - arrivals.arrival_s(0, start)
+            delays.append(1000 * behind)
+    low, median, high = np.percentile(delays, [5, 50, 95])
+    print(
+        f"{server_name(server)}: added latency p5 {low:.0f}, median {median:.0f}, p95 {high:.0f} "
+        f"ms over {len(delays)} windows; status tells {status.latency_ms} ms "
+        f"{status.latency_parts_ms}, {status.xruns} underruns"
+    )
+    assert len(delays) >= 3
+    assert median <= LATENCY_BOUND_MS
+
+
+def server_name(server: PrivateServer) -> str:
+    return type(server).__name__.removeprefix("Private")
+
+
+def offline(processor: Processor, sound: Sound) -> Sound:
+    """The whole of a sound through a processor."""
+    sound = sound[: len(sound) // HOP * HOP].copy()
+    silence = np.zeros(HOP, np.float32)
+    out = np.zeros_like(sound)
+    for at in range(0, len(sound), HOP):
+        processor.process(sound[at : at + HOP], silence, out[at : at + HOP])
+    return out
+
+
+def correlations(one: Sound, other: Sound) -> list[float]:
+    """Correlation of each half second with sound, each with its own lag.
+
+    While the queue is corrected (7 cents faster or slower) a window does not correlate although
+    nothing is lost; so the median tells, and corrections must be rare.
+    """
+    by, _ = lag(one, other)
+    one, other = overlap(one, other, by)
+    size = SAMPLE_RATE // 2
+    found = []
+    for at in range(size, len(other) - 2 * size, size):
+        if level_db(other[at : at + size]) > -50:
+            found.append(lag(one[at : at + size], other[at : at + size], most_s=0.05)[1])
+    return found
