@@ -1,0 +1,1 @@
+"""Measurements of pipedtln, each one command; results in docs/."""
