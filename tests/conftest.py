@@ -1,0 +1,77 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.servers.fixtures"]
+
+SHARED = Path(os.environ.get("PIPEDTLN_SHARED", Path(__file__).parents[2] / "shared"))
+"""Folder beside the repository with recordings and copies of weights; it may be missing."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--long``."""
+    parser.addoption("--long", action="store_true", help="also run the tests marked long")
+
+
+LIVE = (
+    "audio/test_portaudio.py",
+    "audio/test_tone.py",
+    "demo/test_demo.py",
+    "live/test_clean_microphone.py",
+    "live/test_delays.py",
+    "service/test_idle.py",
+    "service/test_pace.py",
+    "service/test_stall.py",
+)
+"""Where tests listen to sound or the clock so closely that nothing should run beside them."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the live tests, and leave the long ones out unless they are asked for."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(LIVE):
+            item.add_marker("live")
+    if config.getoption("--long"):
+        return
+    kept = [item for item in items if not item.get_closest_marker("long")]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("long")])
+        items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the weights of every model, fetched or built where they are not on the machine.
+
+    ``PIPEDTLN_MODELS_DIR`` names it for the session, so that it serves child processes with
+    folders of their own, too.
+    """
+    from pipedtln.dtln.derive import missing_builders
+    from pipedtln.dtln.fetch import fetch_models
+    from pipedtln.dtln.manifest import load_manifest
+    from pipedtln.dtln.store import FOLDER_VARIABLE, Store
+
+    store = Store.from_environment()
+    if store.folder is None and (SHARED / "models").is_dir():
+        store = Store(store.cache, SHARED / "models")
+    folder = tmp_path_factory.mktemp("models")
+    known = load_manifest().models.values()
+    names = [model.name for model in known if model.pairs or not missing_builders()]
+    for located in fetch_models(names, store=store):
+        place = folder / located.model.name
+        if located.model.derived_from is not None:
+            place.symlink_to(located.files[0].parent)
+            continue
+        place.mkdir()
+        for stage, file in enumerate(located.files, start=1):
+            (place / f"stage_{stage}.tflite").symlink_to(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(folder))
+        yield folder
