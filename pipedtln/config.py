@@ -42,6 +42,7 @@ class Config:
     muted: bool = False
     threads: int = 1
     backend: str = "auto"
+    latency: str = "balanced"
     latency_ms: int = 40
     log_level: str = "info"
     notifications: bool = True
@@ -210,6 +211,13 @@ def _keys() -> dict[str, Key]:
             '"auto": pulse; portaudio if no server answers for ten seconds and cards for\n'
             "microphone and output are there, until a server answers after all.",
             choices=("auto", "pulse", "portaudio"),
+        ),
+        key(
+            "latency",
+            "What counts more: a short way (low), few wake-ups (saver), or both (balanced).",
+            "Sound is handled every 8 (low), 16 (balanced) or 32 ms (saver). A longer period\n"
+            "saves power and stands more load, and the voice arrives that much later.",
+            choices=("low", "balanced", "saver"),
         ),
         key(
             "latency_ms",

@@ -13,6 +13,9 @@ from typing import Protocol
 from pipedtln.processor import Block
 from pipedtln.stream.ring import Ring
 
+PERIODS = {"low": 128, "balanced": 256, "saver": 512}
+"""Samples at a time by the ``latency`` setting: 8, 16 and 32 ms."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -29,7 +32,7 @@ class Route:
     out: str
     ref: str | None = None
     sample_rate: int = 16_000
-    period: int = 128
+    period: int = PERIODS["balanced"]
     """Samples that the server is asked to deliver at a time."""
     mic_channel: int | None = None
     ref_channel: int | None = None
@@ -79,8 +82,9 @@ class Latency:
 class Session(Protocol):
     """Open streams of one route.
 
-    The server's thread fills ``mic`` and ``ref`` and calls ``wake`` after each arrival; the one
-    worker thread empties them, calls :meth:`write`, :meth:`jump` and :meth:`queued`.
+    A thread of the backend's fills ``mic`` and ``ref`` and calls ``wake`` after each period, in
+    which they are emptied and :meth:`write`, :meth:`jump` and :meth:`queued` are called. It may
+    take its time: no server and no card waits for that thread.
 
     The output is bound to the device's time: where it runs dry the device goes on in silence, and
     sound that comes too late is lost rather than played later.
@@ -89,6 +93,10 @@ class Session(Protocol):
     mic: Ring
     ref: Ring
     counters: Counters
+
+    @property
+    def period(self) -> int:
+        """Samples that arrive at a time, as asked for."""
 
     @property
     def paired(self) -> bool:
@@ -109,7 +117,10 @@ class Session(Protocol):
         """Put ``count`` samples of silence before the next write, past ones included."""
 
     def queued(self) -> int:
-        """Samples written but not played; negative where the device went on without them."""
+        """Samples written but not played; negative where the device went on without them.
+
+        As if the device took them evenly rather than a period at a time.
+        """
 
     def latency(self) -> Latency:
         """Ask the server's own report of its buffers."""

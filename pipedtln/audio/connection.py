@@ -1,15 +1,23 @@
-"""The connection to a PulseAudio server that streams: a libpulse context on its own thread."""
+"""The connection to a PulseAudio server that streams: a libpulse context on its own thread.
+
+The thread is Python's own and turns libpulse's mainloop itself: it sleeps in ``poll`` without the
+interpreter lock, lets libpulse read, call back and write, and then does the work that a callback
+asked for. Sound so passes from socket to socket without a hand-over between threads.
+"""
 
 from __future__ import annotations
 
 import ctypes as c
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from pipedtln.audio import libpulse as pa
 from pipedtln.errors import ServerError
+
+LOG = logging.getLogger(__name__)
 
 OWNER = "pipedtln"
 OPEN_TIMEOUT_S = 5.0
@@ -24,7 +32,12 @@ class Closeable(Protocol):
 
 
 class Connection:
-    """A libpulse context on a threaded mainloop."""
+    """A libpulse context and the thread that turns its mainloop.
+
+    Attributes
+    ----------
+    turns : times that the thread has woken up
+    """
 
     def __init__(self, server: str | None, app: str | None = None) -> None:
         self._words = {"application.name": app or OWNER}
@@ -32,14 +45,19 @@ class Connection:
             self._words["pipedtln.owner"] = OWNER
         self.lib = pa.load()
         self.sessions: set[Closeable] = set()
+        self.turns = 0
+        self._due: list[Callable[[], None]] = []
         lib = self.lib
+        self._lock = threading.Lock()
+        self.lock, self.unlock = self._lock.acquire, self._lock.release
+        self._ending = False
         self._changed = threading.Event()
         with ExitStack() as undo:
-            self._loop = lib.pa_threaded_mainloop_new()
-            undo.callback(lib.pa_threaded_mainloop_free, self._loop)
+            self._loop = lib.pa_mainloop_new()
+            undo.callback(lib.pa_mainloop_free, self._loop)
             with self._properties({"application.id": "io.github.pipedtln"}) as properties:
                 self.context = lib.pa_context_new_with_proplist(
-                    lib.pa_threaded_mainloop_get_api(self._loop), OWNER.encode(), properties
+                    lib.pa_mainloop_get_api(self._loop), OWNER.encode(), properties
                 )
             undo.callback(lib.pa_context_unref, self.context)
             self._on_state = pa.ContextNotify(lambda _context, _data: self._changed.set())
@@ -48,8 +66,9 @@ class Connection:
             if lib.pa_context_connect(self.context, address, pa.PA_CONTEXT_NOAUTOSPAWN, None) < 0:
                 raise self._error("no audio server answers")
             undo.callback(lib.pa_context_disconnect, self.context)
-            lib.pa_threaded_mainloop_start(self._loop)
-            undo.callback(lib.pa_threaded_mainloop_stop, self._loop)
+            self._thread = threading.Thread(target=self._run, name="pipedtln-worker", daemon=True)
+            self._thread.start()
+            undo.callback(self._end)
             self._await_ready()
             self._undo = undo.pop_all()
 
@@ -60,20 +79,15 @@ class Connection:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep the mainloop's thread out."""
-        self.lib.pa_threaded_mainloop_lock(self._loop)
-        try:
+        """Keep the mainloop's thread out; on the hot path ``lock()`` and ``unlock()``."""
+        with self._lock:
             yield
-        finally:
-            self.lib.pa_threaded_mainloop_unlock(self._loop)
 
-    def lock(self) -> None:
-        """As :meth:`locked`, for the hot path."""
-        self.lib.pa_threaded_mainloop_lock(self._loop)
-
-    def unlock(self) -> None:
-        """Let the mainloop's thread in again."""
-        self.lib.pa_threaded_mainloop_unlock(self._loop)
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """From a callback of libpulse's: have the thread do this when all of them have returned,
+        once and without the lock."""
+        if work not in self._due:
+            self._due.append(work)
 
     def new_stream(self, name: str, rate: int, channels: tuple[str, ...]) -> int:
         """A stream of float32 that bears our words; call under the lock.
@@ -102,6 +116,34 @@ class Connection:
         for session in list(self.sessions):
             session.close()
         self._undo.close()
+
+    def _run(self) -> None:
+        lib, loop, lock, due = self.lib, self._loop, self._lock, self._due
+        with lock:
+            while not self._ending and lib.pa_mainloop_prepare(loop, -1) >= 0:
+                lock.release()
+                try:
+                    lib.pa_mainloop_poll(loop)
+                finally:
+                    lock.acquire()
+                self.turns += 1
+                if lib.pa_mainloop_dispatch(loop) < 0:
+                    return
+                while due:
+                    work = due.pop()
+                    lock.release()
+                    try:
+                        work()
+                    except Exception:
+                        # A broken session must not take the connection with it.
+                        LOG.exception("the work on a stream failed")
+                    finally:
+                        lock.acquire()
+
+    def _end(self) -> None:
+        self._ending = True
+        self.lib.pa_mainloop_wakeup(self._loop)
+        self._thread.join()
 
     def _await_ready(self) -> None:
         ended = (pa.PA_CONTEXT_FAILED, pa.PA_CONTEXT_TERMINATED)

@@ -2,10 +2,10 @@
 
 pulsectl controls but does not stream; no kept Python binding offers libpulse's asynchronous
 streams. Names, constants and structures are those of pulse/def.h, pulse/stream.h and
-pulse/thread-mainloop.h (libpulse 16; its ABI has been stable since 2.0).
+pulse/mainloop.h (libpulse 16; its ABI has been stable since 2.0).
 
-Calls that may wait release the interpreter lock; those that only touch client memory keep it,
-which is cheaper than handing it over (`PyDLL`).
+Calls that may wait release the interpreter lock; those that do not keep it, which is cheaper than
+handing it over (`PyDLL`).
 """
 
 from __future__ import annotations
@@ -74,13 +74,8 @@ StreamRequest = c.CFUNCTYPE(None, c.c_void_p, c.c_size_t, c.c_void_p)
 
 _P = c.c_void_p
 _WAITING: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "pa_threaded_mainloop_new": (_P, ()),
-    "pa_threaded_mainloop_get_api": (_P, (_P,)),
-    "pa_threaded_mainloop_start": (c.c_int, (_P,)),
-    "pa_threaded_mainloop_stop": (None, (_P,)),
-    "pa_threaded_mainloop_free": (None, (_P,)),
-    "pa_threaded_mainloop_lock": (None, (_P,)),
-    "pa_threaded_mainloop_unlock": (None, (_P,)),
+    "pa_mainloop_free": (None, (_P,)),
+    "pa_mainloop_poll": (c.c_int, (_P,)),
     "pa_context_connect": (c.c_int, (_P, c.c_char_p, c.c_int, _P)),
     "pa_context_disconnect": (None, (_P,)),
     "pa_stream_connect_record": (c.c_int, (_P, c.c_char_p, c.POINTER(BufferAttr), c.c_int)),
@@ -91,6 +86,11 @@ _WAITING: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_stream_disconnect": (c.c_int, (_P,)),
 }
 _LOCAL: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "pa_mainloop_new": (_P, ()),
+    "pa_mainloop_get_api": (_P, (_P,)),
+    "pa_mainloop_prepare": (c.c_int, (_P, c.c_int)),
+    "pa_mainloop_dispatch": (c.c_int, (_P,)),
+    "pa_mainloop_wakeup": (None, (_P,)),
     "pa_strerror": (c.c_char_p, (c.c_int,)),
     "pa_proplist_new": (_P, ()),
     "pa_proplist_sets": (c.c_int, (_P, c.c_char_p, c.c_char_p)),
@@ -116,7 +116,8 @@ _LOCAL: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 for _name in ("state", "moved", "underflow", "overflow"):
     _LOCAL[f"pa_stream_set_{_name}_callback"] = (None, (_P, StreamNotify, _P))
-_LOCAL["pa_stream_set_read_callback"] = (None, (_P, StreamRequest, _P))
+for _name in ("read", "write"):
+    _LOCAL[f"pa_stream_set_{_name}_callback"] = (None, (_P, StreamRequest, _P))
 _LOCAL["pa_context_set_state_callback"] = (None, (_P, ContextNotify, _P))
 
 NO_NOTIFY = StreamNotify()

@@ -69,6 +69,11 @@ class MemorySession:
         return self._failure
 
     @property
+    def period(self) -> int:
+        """As the route asks for."""
+        return self.route.period
+
+    @property
     def paired(self) -> bool:
         """Whether one card brings both."""
         return self.route.ref_channel is not None

@@ -135,6 +135,11 @@ class PortAudioSession:
         LOG.info("microphone: %s; output: %s", microphone.shape, shape)
 
     @property
+    def period(self) -> int:
+        """As the route asks for."""
+        return self._route.period
+
+    @property
     def paired(self) -> bool:
         """Whether the reference is a channel of the microphone's card."""
         return self._route.ref_channel is not None
@@ -211,7 +216,6 @@ class PortAudioSession:
     def _ended(self, name: str) -> None:
         if not self.closed and self._failure is None:
             self._failure = f"the stream of {name} ended"
-            self._wake()
 
     # --- in the pump's thread -----------------------------------------------------------------
 
@@ -228,7 +232,11 @@ class PortAudioSession:
                 picked = picked[:, 0]
             self.mic.write(picked)
             if self.mic.readable >= self._route.period:
-                self._wake()
+                try:
+                    self._wake()
+                except Exception:
+                    # A broken hop must not stop the next ones.
+                    LOG.exception("the work on a stream failed")
 
     # --- opening ------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Streams through libpulse: the same code on PulseAudio and on PipeWire's pulse server.
 
-The mainloop's own thread copies what arrives into the session's rings and wakes the worker; only
-the microphone has a read callback, and it fetches the reference too, so that each period costs
-one entry into Python. The worker writes the output under the mainloop's lock.
+What arrives is copied into the session's rings; only the microphone has a read callback, and it
+fetches the reference too, so that each period costs one entry into Python. The work on it, which
+writes the output, follows in the same turn of the connection's thread.
 
 The output never pauses (no prebuffering): where it ran dry, the device's position moves on in
 silence, and what comes too late is lost rather than played later. So an underrun adds no latency,
@@ -18,6 +18,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from time import monotonic
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from pipedtln.audio.api import Counters, Latency, Route
 from pipedtln.audio.channels import choose_channels, picks_channels
 from pipedtln.audio.connection import OPEN_TIMEOUT_S, Connection
 from pipedtln.errors import DeviceNotFoundError, ServerError
-from pipedtln.processor import Block
+from pipedtln.processor import HOP, Block
 from pipedtln.stream.ring import Ring
 
 LOG = logging.getLogger(__name__)
@@ -99,11 +100,18 @@ class PulseSession:
 
     def __init__(self, connection: Connection, route: Route, wake: Callable[[], None]) -> None:
         self._connection = connection
+        self._call_soon = connection.call_soon
         self._lib = connection.lib
         self._route = route
         self._wake = wake
         self._failure: str | None = None
+        self._turns_before = connection.turns
         self._skip = 0
+        self._room = 0
+        """Bytes that the server has asked for and not got."""
+        self._taken = route.period
+        """Samples that the device took at its last turn, and when."""
+        self._asked_at = monotonic()
         self._ready = threading.Event()
         self._closed = False
         self._callbacks: list[object] = []
@@ -131,6 +139,9 @@ class PulseSession:
             with connection.locked():
                 # PipeWire lengthens it when the device's period grows: look each time.
                 self._attr = self._lib.pa_stream_get_buffer_attr(self._out).contents
+                self._room = int(self._lib.pa_stream_writable_size(self._out))
+                self._on_write = pa.StreamRequest(self._asked)
+                self._lib.pa_stream_set_write_callback(self._out, self._on_write, None)
                 self._on_read = pa.StreamRequest(self._arrived)
                 self._lib.pa_stream_set_read_callback(self._mic, self._on_read, None)
             # Its callbacks must not be collected as long as libpulse may call them.
@@ -142,6 +153,11 @@ class PulseSession:
     def failure(self) -> str | None:
         """Why the streams ended by themselves, or None while they live."""
         return self._failure
+
+    @property
+    def period(self) -> int:
+        """As the route asks for."""
+        return self._route.period
 
     @property
     def paired(self) -> bool:
@@ -182,10 +198,12 @@ class PulseSession:
     def queued(self) -> int:
         """Samples written but not played; negative where the device went on without them.
 
-        As of the server's last message: up to a period ago.
+        The server tells when the device has taken a period; what it has played of it since is
+        reckoned by the clock. So the level does not depend on when one happens to look.
         """
-        room = int(self._lib.pa_stream_writable_size(self._out))
-        return (int(self._attr.tlength) - room) // SAMPLE_BYTES + self._skip
+        level = (int(self._attr.tlength) - self._room) // SAMPLE_BYTES + self._skip
+        played = int((monotonic() - self._asked_at) * self._route.sample_rate)
+        return level - min(played, self._taken)
 
     def _send(self, block: Block, skip: int) -> None:
         if self._failure is None:
@@ -197,6 +215,7 @@ class PulseSession:
                 skip * SAMPLE_BYTES,
                 pa.PA_SEEK_RELATIVE,
             )
+            self._room -= block.nbytes + skip * SAMPLE_BYTES
 
     def latency(self) -> Latency:
         """The server's own report of its buffers."""
@@ -222,18 +241,18 @@ class PulseSession:
             return 0.0
         return float(microseconds.value) / 1000 * (-1 if negative.value else 1)
 
-    # --- in the mainloop's thread: copy, count, return -------------------------------------
+    # --- called back by libpulse: copy, count, return ------------------------------------------
 
     def _arrived(self, _stream: int, _size: int, _data: int) -> None:
-        self.counters.wakeups += 1
+        self.counters.wakeups = self._connection.turns - self._turns_before
         if self._ref:
             self._fetch(self._ref, self.ref)
         if self._channels == MONO:
             self._fetch(self._mic, self.mic)
         else:
             self._fetch_channels()
-        if self.mic.readable >= self._route.period:
-            self._wake()
+        if self.mic.readable >= HOP:
+            self._call_soon(self._wake)
 
     def _fetch(self, stream: int, ring: Ring) -> None:
         lib, pointer, size = self._lib, self._pointer, self._size
@@ -267,6 +286,11 @@ class PulseSession:
                 self.mic.write_silence(count)
             lib.pa_stream_drop(self._mic)
 
+    def _asked(self, _stream: int, size: int, _data: int) -> None:
+        self._taken = max(self._route.period, (size - self._room) // SAMPLE_BYTES)
+        self._room = size
+        self._asked_at = monotonic()
+
     def _state_changed(self, stream: int, _data: int) -> None:
         state = self._lib.pa_stream_get_state(stream)
         self._ready.set()
@@ -287,7 +311,7 @@ class PulseSession:
     def _fail(self, reason: str) -> None:
         if not self._closed and self._failure is None:
             self._failure = reason
-            self._wake()
+            self._call_soon(self._wake)
 
     # --- opening ----------------------------------------------------------------------------
 
@@ -382,7 +406,8 @@ class PulseSession:
         with self._connection.locked():
             for name in ("state", "moved", "underflow", "overflow"):
                 getattr(lib, f"pa_stream_set_{name}_callback")(stream, pa.NO_NOTIFY, None)
-            lib.pa_stream_set_read_callback(stream, pa.NO_REQUEST, None)
+            for name in ("read", "write"):
+                getattr(lib, f"pa_stream_set_{name}_callback")(stream, pa.NO_REQUEST, None)
             if lib.pa_stream_get_state(stream) == pa.PA_STREAM_READY:
                 lib.pa_stream_disconnect(stream)
             lib.pa_stream_unref(stream)

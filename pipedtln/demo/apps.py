@@ -158,6 +158,11 @@ class Recording:
         """Whether the program still runs."""
         return self._process.poll() is None
 
+    @property
+    def count(self) -> int:
+        """Samples, of each channel, recorded so far."""
+        return self._file.stat().st_size // (4 * self.channels)
+
     def samples(self) -> Samples:
         """All that was recorded so far: float32, shape (n,), or (n, channels) of more than one."""
         raw = np.fromfile(self._file, dtype=np.float32)
@@ -174,7 +179,7 @@ class Recording:
         """
         wanted = round(seconds * self.rate)
         deadline = time.monotonic() + seconds + patience
-        while self._file.stat().st_size < wanted * self.channels * 4:
+        while self.count < wanted:
             if not self.recording:
                 _, errors = self._process.communicate()
                 raise ServerError(f"parecord ended: {_last_line(errors)}")

@@ -25,7 +25,7 @@ SPEAKER = "pipedtln_speaker"
 
 _ROLE = "bridge"
 _START_SECONDS = 40.0
-_READY = ("idle", "running")
+_READY = ("idle", "running", "bypassed")
 
 Waiting = Callable[[float, float], None]
 """Called while the bridge starts, with the seconds it took and those it may take."""
@@ -36,7 +36,7 @@ Ask = Callable[[], dict[str, Any]]
 
 @contextmanager
 def running_bridge(
-    private: PrivateServer, model: str, log: Path, waiting: Waiting
+    private: PrivateServer, model: str, log: Path, waiting: Waiting, *options: str
 ) -> Iterator[Ask]:
     """Run the bridge from when it is ready to the end of the context.
 
@@ -46,6 +46,7 @@ def running_bridge(
     model : the network that it runs; the user's weights are at hand
     log : where its log is left
     waiting : called several times per second until it is ready
+    options : more of ``pipedtln run``
 
     Yields
     ------
@@ -59,7 +60,8 @@ def running_bridge(
     env = _environment(private)
     children = Processes(private.folder)
     try:
-        children.start(_ROLE, [sys.executable, "-m", "pipedtln", "run", "--model", model], env)
+        command = [sys.executable, "-m", "pipedtln", "run", "--model", model, *options]
+        children.start(_ROLE, command, env)
         status: dict[str, Any] = {}
         started = time.monotonic()
 

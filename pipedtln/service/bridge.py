@@ -159,7 +159,7 @@ class Bridge:
         """Feed systemd's watchdog unless a thread hangs; then it will start us anew."""
         if self._supervisor is None:
             return
-        reason = hung(self._engine, self._view.session, self._supervisor.alive_at)
+        reason = hung(self._engine, self._supervisor.alive_at)
         if reason is None:
             self._hung_since = None
         elif self._hung_since is None:

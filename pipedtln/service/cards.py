@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from pipedtln.audio.api import Latency, Route
+from pipedtln.audio.api import PERIODS, Latency, Route
 from pipedtln.audio.cards import Card, find_card, load_portaudio
 from pipedtln.audio.portaudio import PortAudioBackend
 from pipedtln.audio.server import ServerInfo
@@ -155,6 +155,7 @@ class CardSupervisor:
             mic=survey.mic,
             out=out.name,
             ref=survey.reference,
+            period=PERIODS[self._config.latency],
             mic_channel=survey.mic_channel,
             ref_channel=survey.ref_channel,
             latency_ms=self._config.latency_ms,

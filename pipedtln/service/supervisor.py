@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from pipedtln.audio.api import AudioBackend, Latency, Route
+from pipedtln.audio.api import PERIODS, AudioBackend, Latency, Route
 from pipedtln.config import Config
 from pipedtln.devices.names import OUTPUT
 from pipedtln.devices.recorders import Recorder
@@ -200,6 +200,7 @@ class Supervisor:
             mic=survey.mic,
             out=OUTPUT,
             ref=survey.reference,
+            period=PERIODS[self._config.latency],
             mic_channel=survey.mic_channel,
             ref_channel=survey.ref_channel,
             channels=survey.channels,

@@ -1,7 +1,7 @@
-"""The worker: hops in order, from the rings of a session through the processor to its output.
+"""The work: hops in order, from the rings of a session through the processor to its output.
 
-One thread, started when an app begins to record and joined when the last one stops. It sleeps
-until the server's thread wakes it, works off every whole hop that has arrived, and sleeps again.
+It has no thread of its own: the backend's thread that took the sound in calls :meth:`Engine.wake`,
+which works off every whole hop, so that sound is not handed over once more on its way.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import math
 import threading
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Protocol
 
@@ -36,6 +35,9 @@ class Port(Protocol):
 
     mic: Ring
     ref: Ring
+
+    @property
+    def period(self) -> int: ...
 
     @property
     def paired(self) -> bool: ...
@@ -92,10 +94,14 @@ class Engine:
         self.feed = feed or ReferenceFeed()
         self.dropped_hops = 0
         self.last_hop_at = 0.0
-        """Monotonic time of the last finished hop: the watchdog's food."""
+        """Monotonic time of the last finished hop."""
+        self.busy_since: float | None = None
+        """Monotonic time since which the present work has been going on: the watchdog's food."""
+        self.thread_id: int | None = None
+        """The operating system's number of the thread that worked last."""
         self._taps: tuple[Tap, ...] = ()
-        self._wakes: SimpleQueue[bool] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._port: Port | None = None
+        self._turn = threading.Lock()
         self._queue_level = 0.0
         self._backlog = 0.0
         self._underruns = 0
@@ -104,8 +110,19 @@ class Engine:
         self._out = np.zeros(HOP, dtype=np.float32)
 
     def wake(self) -> None:
-        """Sound has arrived; called from the server's thread, never blocks."""
-        self._wakes.put(True)
+        """Sound has arrived: work on it, if started. Called by the backend, in a thread that may
+        take its time."""
+        with self._turn:
+            if self._port is None:
+                return
+            if self.thread_id is None:
+                self.thread_id = threading.get_native_id()
+            self.busy_since = monotonic()
+            try:
+                self._work(self._port)
+                self.last_hop_at = monotonic()
+            finally:
+                self.busy_since = None
 
     def start(self, port: Port, first_guess_ms: float | None = None) -> None:
         """Work on a session until :meth:`stop`.
@@ -114,32 +131,32 @@ class Engine:
         ----------
         first_guess_ms : echo delay by the server's account, held until one is measured
         """
-        if self._thread is not None:
-            raise RuntimeError("the engine already runs")
-        self.voice.reset(first_guess_ms)
-        self.pacer.reset()
-        self.feed.reset()
-        self._underruns = port.underruns
-        self._queue_level = self._backlog = 0.0
-        while not self._wakes.empty():
-            self._wakes.get()
-        self.last_hop_at = monotonic()
-        self._thread = threading.Thread(
-            target=self._run, args=(port,), name="pipedtln-worker", daemon=True
-        )
-        self._thread.start()
+        with self._turn:
+            if self._port is not None:
+                raise RuntimeError("the engine already runs")
+            self.voice.reset(first_guess_ms)
+            self.pacer.reset(port.period)
+            self.feed.reset()
+            self._underruns = port.underruns
+            self._queue_level = self._backlog = 0.0
+            self.busy_since = self.thread_id = None
+            self.last_hop_at = monotonic()
+            # What lives now lives as long as the stream: keep the collector from walking it again.
+            # Not collected first, for that takes long enough to be heard at the start.
+            gc.freeze()
+            self._port = port
 
     def stop(self) -> None:
-        """End the worker and wait for it; safe when not running."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._wakes.put(False)
-            thread.join()
+        """End, after the hops being worked on; safe when not running."""
+        with self._turn:
+            if self._port is not None:
+                self._port = None
+                gc.unfreeze()
 
     @property
     def running(self) -> bool:
         """Whether a session is being worked on."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._port is not None
 
     def add_tap(self, tap: Tap) -> None:
         """Let something hear every hop from the next one on."""
@@ -164,25 +181,6 @@ class Engine:
             margin_ms=self.pacer.margin * to_ms,
         )
 
-    def _run(self, port: Port) -> None:
-        # What lives now lives as long as the stream: keep the collector from walking it again.
-        # Not collected first, for that takes long enough to be heard at the start.
-        gc.freeze()
-        try:
-            while self._wait():
-                self._work(port)
-        finally:
-            gc.unfreeze()
-
-    def _wait(self) -> bool:
-        """Sleep until there is sound; False when asked to stop."""
-        going = self._wakes.get()
-        try:
-            while True:
-                going = self._wakes.get_nowait() and going
-        except Empty:
-            return going
-
     def _work(self, port: Port) -> None:
         waiting = port.mic.readable
         if waiting > STALE_SAMPLES:
@@ -196,7 +194,6 @@ class Engine:
             LOG.warning("dropped %d ms of old sound after a stall", stale * 1000 // SAMPLE_RATE)
         while port.mic.readable >= HOP:
             self._hop(port)
-        self.last_hop_at = monotonic()
 
     def _hop(self, port: Port) -> None:
         waiting = port.mic.readable

@@ -3,7 +3,9 @@
 Each underrun, stall and clock difference leaves sound standing in the queue to the virtual
 microphone. The pacer watches the least that stood there over the last seconds: what is never used
 is latency for nothing, and is taken out by playing 0.4 % faster; too thin a margin is thickened
-by playing 0.4 % slower. Only a gross excess, as after a stall, is cut out, with a cross-fade.
+by playing 0.4 % slower. Only a gross excess, as after a stall, is cut out, with a cross-fade; and
+a queue that runs dry again and again, as it may after the start, is filled at once: its sound is
+broken already.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ THIN_BLOCKS = 5
 """Blocks (1 s) after which too thin a margin is thickened."""
 LATE_HOPS = 4
 """Hops one after the other that came too late, after which the rest is put further back."""
+AGAIN_HOPS = 50
+"""Hops (0.4 s) within which a second late one, or after a start the first, shows a queue that is
+too thin rather than a machine that was busy once."""
 GROSS_LATE = 4 * HOP
 """Samples (32 ms) of lateness that no hop to come can make up for."""
 CUT_BLOCKS = 3
@@ -38,12 +43,21 @@ SLOWER = ((128, 256 / 257), (129, 256 / 257))
 EXCESS = 64
 """Samples (4 ms) above the margin that are left alone: scheduling moves the level by as much."""
 MOST_AT_ONCE = 160
-"""Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at afresh."""
+"""Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
 RAISE = 48
 """Samples (3 ms) that an underrun adds to the margin."""
 UNSEEN = 1 << 30
-LOWER_HOPS = 3750
-"""Hops (30 s) without underrun after which the margin is lowered by one step."""
+LOWER_HOPS = 37_500
+"""Hops (5 min) without underrun after which half of what underruns added is taken away again: each
+trial of a thinner margin may be heard."""
+
+
+def least_margin(period: int) -> int:
+    """Samples that shall remain at the emptiest where sound comes ``period`` samples at a time.
+
+    Whoever asks for long periods to save wake-ups is no less ready to wait for late ones.
+    """
+    return period * 5 // 8
 
 
 class OutputPacer:
@@ -51,14 +65,12 @@ class OutputPacer:
 
     Parameters
     ----------
-    margin : samples that shall remain in the queue at its emptiest
-    most : greatest margin that underruns may lead to, in samples
+    more : samples that underruns may add to the margin
     gross : excess over the margin that is cut out at once, in samples
     """
 
-    def __init__(self, margin: int = 128, most: int = 480, gross: int = 1280) -> None:
-        self._least_margin = margin
-        self._most = most
+    def __init__(self, more: int = 400, gross: int = 1280) -> None:
+        self._more = more
         self._gross = gross
         self._resampler = DriftResampler(capacity=4 * HOP)
         self._out = np.zeros(2 * HOP, dtype=np.float32)
@@ -73,9 +85,15 @@ class OutputPacer:
 
     delay_samples = DriftResampler.delay_samples
 
-    def reset(self) -> None:
-        """Start anew, as after opening the streams."""
-        self.margin = self._least_margin
+    def reset(self, period: int = HOP) -> None:
+        """Start anew, as after opening the streams.
+
+        Parameters
+        ----------
+        period : samples that arrive at a time
+        """
+        self._period = period
+        self._least_margin = self.margin = least_margin(period)
         self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
         self._block_least = UNSEEN
         self._seen = 0
@@ -86,15 +104,16 @@ class OutputPacer:
         self._quiet_hops = 0
         self._started = False
         self._late = 0
+        self._since_late = 0
         self._resampler.reset()
 
     def underrun(self) -> None:
         """The queue ran dry: ask for a greater margin."""
-        self.margin = min(self.margin + RAISE, self._most)
+        self.margin = min(self.margin + RAISE, self._least_margin + self._more)
         self._quiet_hops = 0
 
     def gap(self, queued: int, ahead: int = 0) -> int:
-        """Silence to put before the next hop: at the start, and where sound has been lost.
+        """Silence to put before the next hop: at the start, and where sound goes lost.
 
         Parameters
         ----------
@@ -102,18 +121,24 @@ class OutputPacer:
         ahead : samples that will follow the next hop at once
         """
         level = queued + ahead
+        self._since_late += 1
+        thin = False
+        if queued < 0:
+            thin = 1 < self._since_late <= AGAIN_HOPS
+            self._since_late = 0
         if level >= 0:
             self._late = 0
         elif ahead < HOP:
             self._late += 1
-        if self._started and self._late < LATE_HOPS and level >= -GROSS_LATE:
+        lost = self._late >= LATE_HOPS or level < -GROSS_LATE
+        if self._started and not thin and not lost:
             return 0
         self._started = True
-        self._late = 0
+        self._late = self._since_late = 0
         self._owed = 0
         self._second = False
         self._forget()
-        return max(0, self.margin + HOP - level)
+        return max(0, self.margin + self._period - level)
 
     def pace(self, hop: Block, queued: int, ahead: int = 0) -> Block | None:
         """Adapt one hop.
@@ -132,6 +157,8 @@ class OutputPacer:
         if self._cut == 0 and (excess > self._gross or (self._cut_due and excess > CUT)):
             # A number of hops, not a level to reach: a device that pauses would never reach it.
             self._cut = (excess - EXCESS // 2) // HOP
+            self._owed = 0
+            self._second = False
             # This hop is what would follow: the cross-fade over the cut starts from it.
             self._before_cut[:] = hop
             self._cut_due = False
@@ -154,7 +181,6 @@ class OutputPacer:
                 change = 1 if self._owed > 0 else -1
                 self._owed -= change
                 self.corrected += change
-                self._forget()
             self._second = not self._second
         out = self._out[:count]
         self._resampler.pull(out, speed)
@@ -162,24 +188,26 @@ class OutputPacer:
 
     def _watch(self, queued: int) -> None:
         """Note the level; look at it once per block."""
-        self._block_least = min(self._block_least, queued)
+        # Every sample taken out lowers the level by one: counted in, what was seen still holds.
+        self._block_least = min(self._block_least, queued + self.corrected)
         self._seen += 1
         self._quiet_hops += 1
-        if self._seen % BLOCK_HOPS or self._second:
+        if self._seen % BLOCK_HOPS:
             return
         self._lowest.append(self._block_least)
         self._block_least = UNSEEN
         if self._quiet_hops >= LOWER_HOPS and self.margin > self._least_margin:
-            self.margin = max(self._least_margin, self.margin - RAISE // 2)
+            more = (self.margin - self._least_margin) // 2
+            self.margin = self._least_margin + (more if more >= RAISE // 2 else 0)
             self._quiet_hops = 0
         blocks = len(self._lowest)
-        if blocks >= CUT_BLOCKS and min(list(self._lowest)[-CUT_BLOCKS:]) > self.margin + CUT:
-            self._owed = 0
+        wanted = self.margin + self.corrected
+        if blocks >= CUT_BLOCKS and min(list(self._lowest)[-CUT_BLOCKS:]) > wanted + CUT:
             self._cut_due = True
             return
         if self._owed or blocks < THIN_BLOCKS:
             return
-        excess = min(self._lowest) - self.margin
+        excess = min(self._lowest) - wanted
         if excess < -THIN or (blocks >= WINDOW_BLOCKS and excess > EXCESS):
             self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, excess))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipedtln.audio.api import Route
+from pipedtln.audio.api import PERIODS, Route
 from pipedtln.audio.pulse import PulseBackend
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
@@ -42,7 +42,7 @@ def make_output(server: PrivateServer) -> None:
         pulse.module_load("module-null-sink", f"sink_name={OUT} norewinds=1 rate=16000 channels=1")
 
 
-def pass_through(server: PrivateServer, seconds: float) -> None:
+def pass_through(server: PrivateServer, seconds: float, period: int) -> None:
     """Run a tone through, record both ends, and compare."""
     make_output(server)
     engine, backend = Engine(Voice(FailOpen(None))), PulseBackend(server.url)
@@ -52,7 +52,8 @@ def pass_through(server: PrivateServer, seconds: float) -> None:
     ):
         straight.wait(0.5)
         session = backend.open(
-            Route(mic=server.MICROPHONE, out=OUT, ref=f"{server.SPEAKER}.monitor"), engine.wake
+            Route(mic=server.MICROPHONE, out=OUT, ref=f"{server.SPEAKER}.monitor", period=period),
+            engine.wake,
         )
         engine.start(session)
         time.sleep(1.0)
@@ -67,9 +68,10 @@ def pass_through(server: PrivateServer, seconds: float) -> None:
         backend.close()
     ours, theirs = clicks(out[SAMPLE_RATE // 2 :]), clicks(raw)
     print(
-        f"{server.kind}: {seconds:.0f} s, clicks {len(ours)} through the bridge, {len(theirs)} "
-        f"straight; underruns {underruns}, {report.corrected} samples corrected, "
-        f"queue {report.queue_ms:.1f} ms, load {os.getloadavg()[0]:.1f}"
+        f"{server.kind}: {seconds:.0f} s in periods of {period / 16:.0f} ms, clicks {len(ours)} "
+        f"through the bridge, {len(theirs)} straight; underruns {underruns}, "
+        f"{report.corrected} samples corrected, queue {report.queue_ms:.1f} ms, "
+        f"load {os.getloadavg()[0]:.1f}"
     )
     assert np.abs(out[-SAMPLE_RATE:]).max() == pytest.approx(0.3, abs=0.03)
     # What the server says was late is the machine's doing; all else would be ours.
@@ -85,19 +87,21 @@ def test_click_is_found_where_one_is() -> None:
     assert len(clicks(cut)) == 2
 
 
-def test_tone_passes_without_a_click(server: PrivateServer) -> None:
-    pass_through(server, 20.0)
+@pytest.mark.parametrize("period", PERIODS.values(), ids=PERIODS)
+def test_tone_passes_without_a_click(server: PrivateServer, period: int) -> None:
+    pass_through(server, 10.0, period)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_tone_passes_for_ten_minutes_without_a_click(server: PrivateServer) -> None:
-    pass_through(server, 600.0)
+@pytest.mark.parametrize("period", PERIODS.values(), ids=PERIODS)
+def test_tone_passes_for_ten_minutes_without_a_click(server: PrivateServer, period: int) -> None:
+    pass_through(server, 600.0, period)
 
 
 STALLED = """
 import sys, time
-from pipedtln.audio.api import Route
+from pipedtln.audio.api import PERIODS, Route
 from pipedtln.audio.pulse import PulseBackend
 from pipedtln.stream.engine import Engine
 from pipedtln.stream.failopen import FailOpen

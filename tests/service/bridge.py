@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from benchmarks.latency import cpu_seconds
 from pipedtln.control.api import Status
 from pipedtln.control.client import BridgeClient, ask
 from pipedtln.demo.servers import PrivateServer
@@ -124,9 +125,8 @@ class RunningBridge:
         return self.wait_for(lambda status: status.state in states, timeout)
 
     def cpu_seconds(self) -> float:
-        """Processor time that its threads have used so far, to the nanosecond."""
-        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        """Processor time that it has used so far."""
+        return cpu_seconds(self.pid)
 
     def memory_mb(self) -> float:
         """Resident memory that is not shared with files."""

@@ -1,0 +1,171 @@
+"""What the bridge adds to the way of a voice: ``python -m benchmarks.latency``.
+
+Noise goes into a simulated microphone of a private server; one app records that microphone and
+another DTLN Microphone. How much later the same second of noise reaches the second one is found by
+correlation. The bridge runs as its users run it, its network bypassed (noise would not survive it;
+the delay is the same). Two recorders of one source differ by up to 11 ms by themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from bisect import bisect_left
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from scipy.signal import correlate
+
+from pipedtln.audio.api import PERIODS
+from pipedtln.demo.apps import Recording
+from pipedtln.demo.bridge import MICROPHONE, running_bridge
+from pipedtln.demo.servers import PrivatePipeWire, PrivatePulseAudio, PrivateServer
+from pipedtln.processor import SAMPLE_RATE
+
+Sound = NDArray[np.float32]
+
+SERVERS: dict[str, type[PrivateServer]] = {
+    "pulseaudio": PrivatePulseAudio,
+    "pipewire": PrivatePipeWire,
+}
+SETTLE_S = 5.0
+LIKE = 0.7
+"""Correlation from which two seconds of sound are the same."""
+
+
+def lag(late: Sound, early: Sound, most_s: float = 2.0) -> tuple[int, float]:
+    """Samples by which ``late`` lies behind ``early``, and the correlation there."""
+    count = min(len(late), len(early))
+    late, early = late[:count], early[:count]
+    reach = round(most_s * SAMPLE_RATE)
+    products = correlate(late, early, "full", "fft")[count - 1 - reach : count + reach]
+    best = int(np.argmax(products)) - reach
+    a, b = overlap(late, early, best)
+    return best, float(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b) + 1e-12))
+
+
+def overlap(late: Sound, early: Sound, by: int) -> tuple[Sound, Sound]:
+    """Both cut to where they tell of the same sound."""
+    late, early = (late[by:], early) if by >= 0 else (late, early[-by:])
+    count = min(len(late), len(early))
+    return late[:count], early[:count]
+
+
+class Arrivals:
+    """When the samples of recordings arrive: a common clock for several of them."""
+
+    def __init__(self, *recordings: Recording) -> None:
+        self._recordings = recordings
+        self._looks: list[list[tuple[float, ...]]] = [[] for _ in recordings]
+
+    def watch(self, seconds: float) -> None:
+        """Look at the recordings' growth for that long."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            for looks, recording in zip(self._looks, self._recordings, strict=True):
+                looks.append((recording.count, now))
+            time.sleep(0.002)
+
+    def first(self, which: int) -> int:
+        """Number of the first sample whose arrival was watched."""
+        return int(self._looks[which][0][0])
+
+    def arrival_s(self, which: int, sample: int) -> float:
+        """When this sample arrived, by the soonest arrival of the second that follows it.
+
+        Each look bounds the arrival of all samples before it from above. Only those near by
+        count: a server may leave gaps.
+        """
+        looks = self._looks[which]
+        near = looks[bisect_left(looks, (sample,)) : bisect_left(looks, (sample + SAMPLE_RATE,))]
+        if not near:
+            raise AssertionError(f"nobody looked when sample {sample} arrived")
+        return min(now - count / SAMPLE_RATE for count, now in near) + sample / SAMPLE_RATE
+
+
+def delays_ms(arrivals: Arrivals, straight: Sound, through: Sound) -> Sound:
+    """By how much each second of sound arrives later through the bridge than straight."""
+    by, _ = lag(through[: 20 * SAMPLE_RATE], straight[: 20 * SAMPLE_RATE])
+    found = []
+    size = SAMPLE_RATE
+    first = max(arrivals.first(1), arrivals.first(0) + by)
+    for at in range(first + size, min(len(straight), len(through)) - 2 * size, size):
+        start = at - by
+        shift, likeness = lag(through[at : at + size], straight[start : start + size], most_s=0.2)
+        if likeness > LIKE:
+            later = arrivals.arrival_s(1, at + shift) - arrivals.arrival_s(0, start)
+            found.append(1000 * later)
+            by += shift if abs(shift) > size // 10 else 0
+    return np.array(found, dtype=np.float32)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process's threads have used so far, to the nanosecond."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def measure(kind: str, setting: str, seconds: float, logs: Path) -> list[str]:
+    """One row of the table.
+
+    Server, setting; 5th percentile, median, 95th and greatest of the added latency in ms, seconds
+    that were found; underruns, wake-ups per second and share of a core.
+    """
+    random = np.random.default_rng(7)
+    noise = random.normal(0, 0.05, round((seconds + 3 * SETTLE_S) * SAMPLE_RATE))
+    options = ("--latency", setting, "--bypass")
+    log = logs / f"{kind}-{setting}.log"
+    with (
+        SERVERS[kind]() as server,
+        running_bridge(server, "auto", log, lambda _a, _b: None, *options) as ask,
+        server.player(noise.astype(np.float32), server.MICROPHONE_INPUT),
+        server.recorder(server.MICROPHONE) as straight,
+        server.recorder(MICROPHONE) as through,
+    ):
+        time.sleep(SETTLE_S)
+        before = ask()
+        spent = cpu_seconds(before["pid"])
+        began = time.monotonic()
+        arrivals = Arrivals(straight, through)
+        arrivals.watch(seconds)
+        share = (cpu_seconds(before["pid"]) - spent) / (time.monotonic() - began)
+        after = ask()
+        found = delays_ms(arrivals, straight.stop(), through.stop())
+    low, median, high = np.percentile(found, [5, 50, 95])
+    return [
+        kind,
+        setting,
+        f"{low:.0f}",
+        f"{median:.0f}",
+        f"{high:.0f}",
+        f"{found.max():.0f}",
+        str(len(found)),
+        str(after["xruns"] - before["xruns"]),
+        f"{after['wakeups_per_s'] or 0:.0f}",
+        f"{100 * share:.1f}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--server", choices=SERVERS, nargs="*", default=list(SERVERS))
+    parser.add_argument("--latency", choices=PERIODS, nargs="*", default=list(PERIODS))
+    wanted = parser.parse_args()
+    table = Table("server", "latency", "p5", "median", "p95", "max", "s", "dry", "wakes/s", "CPU %")
+    runs = [(kind, setting) for kind in wanted.server for setting in wanted.latency]
+    with Progress() as progress, tempfile.TemporaryDirectory() as logs:
+        task = progress.add_task("measuring", total=len(runs))
+        for kind, setting in runs:
+            table.add_row(*measure(kind, setting, 60 * wanted.minutes, Path(logs)))
+            progress.advance(task)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
