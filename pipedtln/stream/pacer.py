@@ -31,9 +31,10 @@ too thin rather than a machine that was busy once."""
 GROSS_LATE = 4 * HOP
 """Samples (32 ms) of lateness that no hop to come can make up for."""
 CUT_BLOCKS = 3
-"""Blocks (0.6 s) over which an excess of ``CUT`` must last to be cut out."""
+"""Blocks (0.6 s) over which a great excess must last to be cut out."""
 CUT = 320
-"""Samples (20 ms) of lasting excess that are cut rather than played away."""
+"""Samples (20 ms), or a period if that is more, of lasting excess that are cut rather than played
+away."""
 THIN = 48
 """Samples (3 ms) under the margin at which the queue at its emptiest is too thin."""
 FASTER = ((127, 256 / 255), (128, 256 / 255))
@@ -93,6 +94,7 @@ class OutputPacer:
         period : samples that arrive at a time
         """
         self._period = period
+        self._most_excess = max(CUT, period)
         self._least_margin = self.margin = least_margin(period)
         self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
         self._block_least = UNSEEN
@@ -154,7 +156,9 @@ class OutputPacer:
         float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
         """
         excess = queued - self.margin
-        if self._cut == 0 and (excess > self._gross or (self._cut_due and excess > CUT)):
+        if self._cut == 0 and (
+            excess > self._gross or (self._cut_due and excess > self._most_excess)
+        ):
             # A number of hops, not a level to reach: a device that pauses would never reach it.
             self._cut = (excess - EXCESS // 2) // HOP
             self._owed = 0
@@ -202,7 +206,10 @@ class OutputPacer:
             self._quiet_hops = 0
         blocks = len(self._lowest)
         wanted = self.margin + self.corrected
-        if blocks >= CUT_BLOCKS and min(list(self._lowest)[-CUT_BLOCKS:]) > wanted + CUT:
+        if (
+            blocks >= CUT_BLOCKS
+            and min(list(self._lowest)[-CUT_BLOCKS:]) > wanted + self._most_excess
+        ):
             self._cut_due = True
             return
         if self._owed or blocks < THIN_BLOCKS:

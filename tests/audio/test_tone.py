@@ -57,7 +57,7 @@ def pass_through(server: PrivateServer, seconds: float, period: int) -> None:
         )
         engine.start(session)
         time.sleep(1.0)
-        before = session.underruns
+        before, dropped = session.underruns, engine.report().dropped_hops
         with server.recorder(f"{OUT}.monitor") as through:
             skip = len(straight.samples())
             out = through.wait(seconds)
@@ -76,7 +76,7 @@ def pass_through(server: PrivateServer, seconds: float, period: int) -> None:
     assert np.abs(out[-SAMPLE_RATE:]).max() == pytest.approx(0.3, abs=0.03)
     # What the server says was late is the machine's doing; all else would be ours.
     assert len(ours) <= len(theirs) + 2 * underruns
-    assert report.dropped_hops == 0 or underruns > 0
+    assert report.dropped_hops == dropped or underruns > 0
 
 
 def test_click_is_found_where_one_is() -> None:
