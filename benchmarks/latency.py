@@ -12,6 +12,7 @@ import argparse
 import tempfile
 import time
 from bisect import bisect_left
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,19 @@ class Arrivals:
         return min(now - count / SAMPLE_RATE for count, now in near) + sample / SAMPLE_RATE
 
 
-def delays_ms(arrivals: Arrivals, straight: Sound, through: Sound) -> Sound:
+@dataclass(frozen=True)
+class Found:
+    """A second of sound that was recognized in both recordings."""
+
+    at_s: float
+    """Where it begins in the recording of the bare microphone."""
+    delay_ms: float
+    """How much later it reached the app that records DTLN Microphone."""
+    lag: int
+    """The same in samples of the two recordings, whose beginnings differ."""
+
+
+def find_delays(arrivals: Arrivals, straight: Sound, through: Sound) -> list[Found]:
     """By how much each second of sound arrives later through the bridge than straight."""
     by, _ = lag(through[: 20 * SAMPLE_RATE], straight[: 20 * SAMPLE_RATE])
     found = []
@@ -99,9 +112,9 @@ def delays_ms(arrivals: Arrivals, straight: Sound, through: Sound) -> Sound:
         shift, likeness = lag(through[at : at + size], straight[start : start + size], most_s=0.2)
         if likeness > LIKE:
             later = arrivals.arrival_s(1, at + shift) - arrivals.arrival_s(0, start)
-            found.append(1000 * later)
+            found.append(Found(start / SAMPLE_RATE, 1000 * later, by + shift))
             by += shift if abs(shift) > size // 10 else 0
-    return np.array(found, dtype=np.float32)
+    return found
 
 
 def cpu_seconds(pid: int) -> float:
@@ -135,15 +148,16 @@ def measure(kind: str, setting: str, seconds: float, logs: Path) -> list[str]:
         arrivals.watch(seconds)
         share = (cpu_seconds(before["pid"]) - spent) / (time.monotonic() - began)
         after = ask()
-        found = delays_ms(arrivals, straight.stop(), through.stop())
-    low, median, high = np.percentile(found, [5, 50, 95])
+        found = find_delays(arrivals, straight.stop(), through.stop())
+    delays = np.array([second.delay_ms for second in found])
+    low, median, high = np.percentile(delays, [5, 50, 95])
     return [
         kind,
         setting,
         f"{low:.0f}",
         f"{median:.0f}",
         f"{high:.0f}",
-        f"{found.max():.0f}",
+        f"{delays.max():.0f}",
         str(len(found)),
         str(after["xruns"] - before["xruns"]),
         f"{after['wakeups_per_s'] or 0:.0f}",

@@ -1,0 +1,196 @@
+"""A long conversation through the bridge: ``python -m benchmarks.soak --minutes 60``.
+
+The bridge runs as its users run it, on a private server, in a simulated room. Near and far talker
+take turns; one app records DTLN Microphone, a bystander the bare microphone. Asked is what a day
+would show: does the latency drift, does memory grow, is sound lost that the bystander has?
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.latency import SERVERS, SETTLE_S, Arrivals, Found, Sound, find_delays, lag
+from pipedtln.audio.api import PERIODS
+from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
+from pipedtln.demo.conversation import sentences
+from pipedtln.processor import SAMPLE_RATE
+
+ROUND_S = 60
+"""Seconds after which the conversation begins anew: near, far, both, nobody, 15 each."""
+ENDS_S = 300.0
+"""Seconds at both ends whose latencies are compared, or a quarter of a shorter run."""
+SLIP = 32
+"""Samples (2 ms) by which a second of sound may lie elsewhere than the one before."""
+WARM_S = 60.0
+"""Seconds after which memory is looked at first: all networks have been used by then."""
+DRIFT_GOAL_MS, GROWTH_GOAL_MB = 2.0, 1.0
+
+
+@dataclass
+class Soak:
+    """What a run has shown."""
+
+    found: list[Found] = field(default_factory=list)
+    memory_mb: list[float] = field(default_factory=list)
+    descriptors: list[int] = field(default_factory=list)
+    slips: list[float] = field(default_factory=list)
+    bystander_slips: list[float] = field(default_factory=list)
+    underruns: int = 0
+    bypassed_hops: int = 0
+    dropped_hops: int = 0
+
+    @property
+    def drift_ms(self) -> float:
+        """Median latency at the end less that at the beginning."""
+        begin, end = self.found[0].at_s, self.found[-1].at_s
+        reach = min(ENDS_S, (end - begin) / 4)
+        first = [one.delay_ms for one in self.found if one.at_s <= begin + reach]
+        last = [one.delay_ms for one in self.found if one.at_s >= end - reach]
+        return float(np.median(last) - np.median(first))
+
+    @property
+    def growth_mb(self) -> float:
+        """Median of the last three looks at memory less that of the first three."""
+        return float(np.median(self.memory_mb[-3:]) - np.median(self.memory_mb[:3]))
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing drifted, grew or got lost."""
+        return (
+            abs(self.drift_ms) < DRIFT_GOAL_MS
+            and self.growth_mb < GROWTH_GOAL_MB
+            and not self.slips
+            and max(self.descriptors) <= self.descriptors[0] + 2
+        )
+
+
+def conversation(minutes: int) -> tuple[Sound, Sound]:
+    """What near and far talker say, faint noise under the near one; float32, 16 kHz each."""
+    quarter = ROUND_S // 4 * SAMPLE_RATE
+    near, far = (
+        np.resize(np.concatenate(sentences(who)), quarter) * np.float32(0.5)
+        for who in ("near", "far")
+    )
+    silence = np.zeros(quarter, np.float32)
+    noise = np.random.default_rng(3).normal(0, 1e-3, 4 * quarter).astype(np.float32)
+    near_round = np.concatenate((near, silence, near, silence)) + noise
+    far_round = np.concatenate((silence, far, far, silence))
+    return np.tile(near_round, minutes), np.tile(far_round, minutes)
+
+
+def find_slips(found: list[Found], lost: list[float]) -> list[float]:
+    """Seconds where sound lies elsewhere than the second before, unless lost before the bridge."""
+    return [
+        after.at_s
+        for before, after in pairwise(found)
+        if after.at_s - before.at_s < 1.5
+        and abs(after.lag - before.lag) > SLIP
+        and not any(before.at_s - 1 <= at <= after.at_s + 2 for at in lost)
+    ]
+
+
+def find_losses(straight: Sound, played: Sound) -> list[float]:
+    """Seconds of the bystander's recording where what was played lies elsewhere than before."""
+    by, _ = lag(straight[: 40 * SAMPLE_RATE], played[: 40 * SAMPLE_RATE], most_s=20.0)
+    losses = []
+    for at in range(max(0, by), len(straight) - SAMPLE_RATE, SAMPLE_RATE):
+        start = at - by
+        theirs = played[start : start + SAMPLE_RATE]
+        if len(theirs) < SAMPLE_RATE or np.abs(theirs).max() < 0.05:
+            continue
+        shift, likeness = lag(straight[at : at + SAMPLE_RATE], theirs, most_s=0.2)
+        if likeness > 0.7 and shift:
+            by += shift
+            if abs(shift) > SLIP:
+                losses.append(at / SAMPLE_RATE)
+    return losses
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory that is not shared with files."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(f"process {pid} tells no RssAnon")
+
+
+def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
+    """Run it."""
+    result = Soak()
+    near, far = conversation(minutes + 1)
+    with (
+        SERVERS[kind]() as server,
+        running_bridge(server, "auto", log, lambda _a, _b: None, "--latency", setting) as ask,
+        Progress() as progress,
+    ):
+        server.add_room(delay_ms=60)
+        with (
+            server.recorder(server.MICROPHONE) as straight,
+            server.recorder(MICROPHONE) as through,
+            server.player(near, server.MICROPHONE_INPUT),
+            server.player(far, SPEAKER),
+        ):
+            time.sleep(SETTLE_S)
+            pid = ask()["pid"]
+            arrivals = Arrivals(straight, through)
+            begun = time.monotonic()
+            for _ in progress.track(range(minutes), description=f"talking on {kind}"):
+                arrivals.watch(60.0)
+                if time.monotonic() - begun >= WARM_S:
+                    result.memory_mb.append(memory_mb(pid))
+                    result.descriptors.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+            status = ask()
+            heard, cleaned = straight.stop(), through.stop()
+    result.underruns = status["xruns"]
+    result.bypassed_hops = status["bypassed_hops"]
+    result.dropped_hops = status["dropped_hops"]
+    result.found = find_delays(arrivals, heard, cleaned)
+    result.bystander_slips = find_losses(heard, near)
+    result.slips = find_slips(result.found, result.bystander_slips)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--server", choices=SERVERS, default="pipewire")
+    parser.add_argument("--latency", choices=PERIODS, default="balanced")
+    wanted = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        result = soak(wanted.server, wanted.latency, wanted.minutes, Path(folder) / "log")
+    delays = [one.delay_ms for one in result.found]
+    table = Table("of", f"{wanted.minutes} minutes on {wanted.server}, {wanted.latency}")
+    for what, value in (
+        ("latency p5, median, p95", "{:.1f}, {:.1f}, {:.1f} ms".format(
+            *np.percentile(delays, [5, 50, 95]))),
+        ("latency, end less beginning", f"{result.drift_ms:+.2f} ms"),
+        ("memory, first and last", f"{result.memory_mb[0]:.1f}, {result.memory_mb[-1]:.1f} MB"),
+        ("memory, growth", f"{result.growth_mb:+.2f} MB"),
+        ("descriptors", f"{min(result.descriptors)} to {max(result.descriptors)}"),
+        ("seconds recognized", str(len(delays))),
+        ("slips that the bystander has not", str([round(at) for at in result.slips])),
+        ("slips of the bystander", str([round(at) for at in result.bystander_slips])),
+        ("underruns, hops let through, dropped",
+            f"{result.underruns}, {result.bypassed_hops}, {result.dropped_hops}"),
+        ("holds", "yes" if result.holds else "no"),
+    ):  # fmt: skip
+        table.add_row(what, value)
+    Console(width=100).print(table)
+    sys.exit(not result.holds)
+
+
+if __name__ == "__main__":
+    main()
