@@ -15,13 +15,14 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load_processor"]
 
 
-def load_processor(name: str = "auto", *, threads: int = 1) -> Processor:
+def load_processor(name: str = "auto", *, threads: int = 1, pipeline: bool = False) -> Processor:
     """Make a streaming processor by model name.
 
     Parameters
     ----------
     name : a name of ``models/manifest.toml`` (``pipedtln models list``), or ``"auto"``
     threads : threads that one inference may use
+    pipeline : use a second core at the price of one hop of delay
 
     Raises
     ------
@@ -30,4 +31,4 @@ def load_processor(name: str = "auto", *, threads: int = 1) -> Processor:
     """
     from pipedtln.dtln import load_processor as load
 
-    return load(name, threads=threads)
+    return load(name, threads=threads, pipeline=pipeline)

@@ -41,6 +41,7 @@ class Config:
     bypass: bool = False
     muted: bool = False
     threads: int = 1
+    pipeline: bool = False
     backend: str = "auto"
     latency: str = "balanced"
     latency_ms: int = 40
@@ -204,6 +205,11 @@ def _keys() -> dict[str, Key]:
             "Threads that one inference may use.",
             "1 is the best choice on nearly every machine.",
             between=(1, 64),
+        ),
+        key(
+            "pipeline",
+            "Use two cores for one network, one hop (8 ms) later: for slow boards.",
+            "The second stage of one hop runs beside the first of the next.",
         ),
         key(
             "backend",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
 from pipedtln.dtln.canceller import EchoCanceller
 from pipedtln.dtln.loader import AUTO, locate_model, make_processor
+from pipedtln.dtln.store import Located
 from pipedtln.errors import InputError, ModelError
 from pipedtln.processor import Processor
 from pipedtln.stream.farend import FarEndSwitch
@@ -47,7 +50,9 @@ class ModelChoice:
     problem: str | None
 
 
-def choose_model(wanted: str, reference: bool, threads: int) -> ModelChoice:
+def choose_model(
+    wanted: str, reference: bool, threads: int, *, pipeline: bool = False
+) -> ModelChoice:
     """Load the network of a name, to run live.
 
     ``"auto"`` is a noise suppressor that gives way to an echo canceller while the far end sounds:
@@ -59,15 +64,16 @@ def choose_model(wanted: str, reference: bool, threads: int) -> ModelChoice:
     ModelError
         If the name is unknown, its weights are missing or no runtime is installed.
     """
+    make = partial(make_processor, threads=threads, pipeline=pipeline)
     if wanted != AUTO:
         located = locate_model(wanted)
-        return ModelChoice(located.model.name, make_processor(located, threads=threads), None)
-    quiet = _best_of_each_size(_present(QUIET, threads))
-    echoes = _best_of_each_size(_present(ECHOES, threads)) if reference else []
+        return ModelChoice(located.model.name, make(located), None)
+    quiet = _best_of_each_size(_present(QUIET, make))
+    echoes = _best_of_each_size(_present(ECHOES, make)) if reference else []
     echoes = _affordable(echoes)
     if not quiet and not echoes:
         located = locate_model(AUTO, reference=reference)
-        return ModelChoice(located.model.name, make_processor(located, threads=threads), None)
+        return ModelChoice(located.model.name, make(located), None)
     if not echoes:
         (name, processor), *_ = quiet
         return ModelChoice(name, processor, None)
@@ -118,17 +124,19 @@ def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
 
 def _first_present(names: tuple[str, ...]) -> tuple[str, Processor] | None:
     for name in names:
-        found = _present((name,), threads=1)
+        found = _present((name,), make_processor)
         if found:
             return found[0]
     return None
 
 
-def _present(names: tuple[str, ...], threads: int) -> list[tuple[str, Processor]]:
+def _present(
+    names: tuple[str, ...], make: Callable[[Located], Processor]
+) -> list[tuple[str, Processor]]:
     found: list[tuple[str, Processor]] = []
     for name in names:
         try:
-            found.append((name, make_processor(locate_model(name), threads=threads)))
+            found.append((name, make(locate_model(name))))
         except ModelError:
             continue
     return found

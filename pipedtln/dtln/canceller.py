@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipedtln.dtln.frames import BINS, OVERLAP, OverlapAdd, irfft, rfft
+from pipedtln.dtln.pipeline import PipelinedStage
 from pipedtln.dtln.runtime import Stage, Tensor
 from pipedtln.processor import FRAME, HOP, SAMPLE_RATE, Block, check_block
 
@@ -22,14 +23,16 @@ class EchoCanceller:
     ----------
     masks : stage with inputs of 257 magnitudes of mic and of ref and an output of 257 gains
     frames : stage with inputs of 512 samples of mic and of ref and an output of 512 samples
+    pipeline : infer ``frames`` of one hop beside ``masks`` of the next, one hop later
 
     Source: N. L. Westhausen and B. T. Meyer, "Acoustic echo cancellation with the dual-signal
     transformation LSTM network", ICASSP 2021.
     """
 
-    def __init__(self, masks: Stage, frames: Stage) -> None:
+    def __init__(self, masks: Stage, frames: Stage, *, pipeline: bool = False) -> None:
         self._masks = masks
-        self._frames = frames
+        self._frames = PipelinedStage(frames, (FRAME,) * 2, FRAME) if pipeline else frames
+        self._latency = OVERLAP + HOP if pipeline else OVERLAP
         # Row 0 is the microphone, row 1 the reference: one transform serves both.
         self._pair: Tensor = np.zeros((2, FRAME), np.float32)
         self._kept_mic = self._pair[0, :OVERLAP]
@@ -65,8 +68,8 @@ class EchoCanceller:
 
     @property
     def latency_samples(self) -> int:
-        """Samples by which the sound in ``out`` lies behind that in ``mic``: 384."""
-        return OVERLAP
+        """Samples by which the sound in ``out`` lies behind that in ``mic``: 384, or 512."""
+        return self._latency
 
     @property
     def uses_reference(self) -> bool:

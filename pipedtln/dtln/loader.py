@@ -16,7 +16,7 @@ AUTO = "auto"
 
 
 def load_processor(
-    name: str = AUTO, *, threads: int = 1, store: Store | None = None
+    name: str = AUTO, *, threads: int = 1, pipeline: bool = False, store: Store | None = None
 ) -> NoiseSuppressor | EchoCanceller:
     """Make a streaming processor by model name.
 
@@ -24,6 +24,7 @@ def load_processor(
     ----------
     name : a name of ``models/manifest.toml``, or ``"auto"``, see :func:`locate_model`
     threads : threads that one inference may use
+    pipeline : use a second core at the price of one hop of delay
     store : where the weights are; by default ``$PIPEDTLN_MODELS_DIR``, then the user's cache
 
     Raises
@@ -31,7 +32,7 @@ def load_processor(
     ModelError
         If the name is unknown, its weights are not on this machine or no runtime is installed.
     """
-    return make_processor(locate_model(name, store=store), threads=threads)
+    return make_processor(locate_model(name, store=store), threads=threads, pipeline=pipeline)
 
 
 def locate_model(
@@ -65,7 +66,11 @@ def locate_model(
 
 
 def make_processor(
-    located: Located, *, threads: int = 1, runtime: Runtime | None = None
+    located: Located,
+    *,
+    threads: int = 1,
+    pipeline: bool = False,
+    runtime: Runtime | None = None,
 ) -> NoiseSuppressor | EchoCanceller:
     """Load both stages of a model.
 
@@ -80,7 +85,7 @@ def make_processor(
     masks = runtime.stage(first, (BINS,) * heard, BINS, threads=threads)
     frames = runtime.stage(second, (FRAME,) * heard, FRAME, threads=threads)
     kind = EchoCanceller if located.model.kind == "aec" else NoiseSuppressor
-    return kind(masks, frames)
+    return kind(masks, frames, pipeline=pipeline)
 
 
 def _runtime_of(model: Model) -> Runtime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipedtln.dtln.frames import BINS, OVERLAP, OverlapAdd, irfft, rfft
+from pipedtln.dtln.pipeline import PipelinedStage
 from pipedtln.dtln.runtime import Stage, Tensor
 from pipedtln.processor import FRAME, HOP, SAMPLE_RATE, Block, check_block
 
@@ -22,14 +23,16 @@ class NoiseSuppressor:
     ----------
     masks : stage with one input of 257 magnitudes and an output of 257 gains
     frames : stage with one input and an output of 512 samples
+    pipeline : infer ``frames`` of one hop beside ``masks`` of the next, one hop later
 
     Source: N. L. Westhausen and B. T. Meyer, "Dual-Signal Transformation LSTM Network for
     Real-Time Noise Suppression", Interspeech 2020.
     """
 
-    def __init__(self, masks: Stage, frames: Stage) -> None:
+    def __init__(self, masks: Stage, frames: Stage, *, pipeline: bool = False) -> None:
         self._masks = masks
-        self._frames = frames
+        self._frames = PipelinedStage(frames, (FRAME,), FRAME) if pipeline else frames
+        self._latency = OVERLAP + HOP if pipeline else OVERLAP
         self._frame: Block = np.zeros(FRAME, np.float32)
         self._kept = self._frame[:OVERLAP]
         self._moved = self._frame[HOP:]
@@ -58,8 +61,8 @@ class NoiseSuppressor:
 
     @property
     def latency_samples(self) -> int:
-        """Samples by which the sound in ``out`` lies behind that in ``mic``: 384."""
-        return OVERLAP
+        """Samples by which the sound in ``out`` lies behind that in ``mic``: 384, or 512."""
+        return self._latency
 
     @property
     def uses_reference(self) -> bool:

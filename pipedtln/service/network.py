@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from time import monotonic
+from typing import TypeAlias
 
 from pipedtln.config import Config
 from pipedtln.errors import ModelError
@@ -17,6 +18,9 @@ RETRY_S = 5.0
 """Seconds between two looks for weights that were not there; a look costs little."""
 
 
+_Need: TypeAlias = tuple[str, bool, int, bool]
+
+
 class Network:
     """Loads networks into a :class:`FailOpen`; loading blocks, so it is for a thread."""
 
@@ -24,7 +28,7 @@ class Network:
         self._processing = processing
         self._lock = threading.Lock()
         self._choice = ModelChoice(None, None, None)
-        self._loaded_for: tuple[str, bool, int] | None = None
+        self._loaded_for: _Need | None = None
         self._retry_at = 0.0
 
     @property
@@ -47,7 +51,7 @@ class Network:
         with self._lock:
             need = _need(config)
             try:
-                choice = choose_model(*need)
+                choice = choose_model(*need[:3], pipeline=need[3])
             except ModelError as error:
                 choice = ModelChoice(None, None, str(error))
             before, self._choice, self._loaded_for = self._choice, choice, need
@@ -61,6 +65,6 @@ class Network:
             self._processing.use(choice.processor, choice.problem)
 
 
-def _need(config: Config) -> tuple[str, bool, int]:
-    """What decides about the network: its name, whether there is a reference, and threads."""
-    return config.model, config.reference != "none", config.threads
+def _need(config: Config) -> _Need:
+    """What decides about the network: name, whether there is a reference, threads, pipeline."""
+    return config.model, config.reference != "none", config.threads, config.pipeline

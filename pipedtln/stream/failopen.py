@@ -25,24 +25,53 @@ LOAD_HOPS = 1024
 """Hops over which the load is told (8 s)."""
 
 
+class _DelayLine:
+    """The microphone, some samples later."""
+
+    def __init__(self, delay: int) -> None:
+        self.delay = delay
+        self.warm_hops = delay // HOP + 1
+        """Hops after which a processor of this delay tells of what is said now."""
+        self._history = np.zeros(delay + HOP, dtype=np.float32)
+
+    @property
+    def newest(self) -> float:
+        """The sample given last."""
+        return float(self._history[HOP - 1])
+
+    def push(self, mic: Block, out: Block) -> None:
+        """Take a hop and give the delayed one."""
+        history = self._history
+        history[:-HOP] = history[HOP:]
+        history[-HOP:] = mic
+        np.copyto(out, history[:HOP])
+
+    def continue_from(self, other: _DelayLine) -> None:
+        """Take over what another one has heard, as far as it reaches."""
+        count = min(len(self._history), len(other._history))
+        self._history[len(self._history) - count :] = other._history[len(other._history) - count :]
+
+    def reset(self) -> None:
+        """Forget all sound."""
+        self._history.fill(0.0)
+
+
 class FailOpen:
     """A processor that never fails and whose effect can be dosed.
 
     Parameters
     ----------
     processor : what to run; None (no model) lets the microphone through
-    latency_samples : delay of the microphone where there is no processor
+    latency_samples : delay of the microphone until there is a processor, which then decides
     """
 
     def __init__(self, processor: Processor | None, latency_samples: int = 384) -> None:
-        self._latency = latency_samples
-        self._history = np.zeros(latency_samples + HOP, dtype=np.float32)
+        self._line = self._wanted_line = _DelayLine(latency_samples)
         self._dry = np.zeros(HOP, dtype=np.float32)
         self._rise = np.linspace(1 / HOP, 1, HOP, dtype=np.float32)
         self._gains = np.zeros(HOP, dtype=np.float32)
         self._loads = np.zeros(LOAD_HOPS, dtype=np.float32)
         self._wet_gain = self._dry_gain = 0.0
-        self._warm_hops = latency_samples // HOP + 1
         self._last_dry = self._last_out = 0.0
         self._quiet_until = 0
         self._told = False
@@ -60,20 +89,24 @@ class FailOpen:
         self.problem: str | None = None
         """Why the microphone goes through unprocessed right now, or None."""
         self.use(processor)
-        self._warm = self._warm_hops
+        self._take_line()
+        self._warm = self._line.warm_hops
 
     def use(self, processor: Processor | None, problem: str | None = None) -> None:
         """Run another processor from the next hop on; ``problem`` says why there is none.
 
+        Where its delay differs from the present one, the microphone follows, once and without a
+        click.
+
         Raises
         ------
         ValueError
-            If its latency or hop differs, so that sound would jump.
+            If it takes other hops.
         """
-        if processor and (processor.hop != HOP or processor.latency_samples != self._latency):
-            raise ValueError(
-                f"{type(processor).__name__} does not match a delay of {self._latency}"
-            )
+        if processor and processor.hop != HOP:
+            raise ValueError(f"{type(processor).__name__} takes hops of {processor.hop} samples")
+        if processor and processor.latency_samples != self._wanted_line.delay:
+            self._wanted_line = _DelayLine(processor.latency_samples)
         self._warm = 0
         self._retry_at = 0
         self.problem = problem
@@ -87,14 +120,15 @@ class FailOpen:
     @property
     def latency_samples(self) -> int:
         """Samples by which ``out`` lies behind ``mic``, whatever runs."""
-        return self._latency
+        return self._line.delay
 
     def reset(self) -> None:
         """Forget all sound."""
-        self._history[:] = 0
+        self._line = self._wanted_line
+        self._line.reset()
         self._wet_gain = self._dry_gain = 0.0
         self._last_dry = self._last_out = 0.0
-        self._warm = self._warm_hops
+        self._warm = self._line.warm_hops
         if self._processor:
             self._processor.reset()
 
@@ -114,20 +148,28 @@ class FailOpen:
         mic, ref, out : float32, shape (128,); ``out`` must not be ``mic``
         late : the hop is overdue; let it through to catch up
         """
-        history = self._history
-        history[:-HOP] = history[HOP:]
-        history[-HOP:] = mic
-        np.copyto(self._dry, history[:HOP])
+        moved = self._take_line()
+        self._line.push(mic, self._dry)
         last_dry = float(self._dry[-1])
         self.ran = self._run(mic, ref, out, late)
         self._warm = self._warm + 1 if self.ran else 0
-        wet = self._warm > self._warm_hops
+        wet = self._warm > self._line.warm_hops
         self._by_wish = self.bypass or (self._by_wish and self.ran and not wet)
         if not wet and not self._by_wish:
             self.bypassed_hops += 1
-        self._mix(out, wet)
+        self._mix(out, wet, moved)
         self._last_dry, self._last_out = last_dry, float(out[-1])
         self.hops += 1
+
+    def _take_line(self) -> bool:
+        """Change to a microphone of another delay; whether that was due."""
+        wanted = self._wanted_line
+        if wanted is self._line:
+            return False
+        wanted.continue_from(self._line)
+        self._line = wanted
+        self._last_dry = wanted.newest
+        return True
 
     def _run(self, mic: Block, ref: Block, out: Block, late: bool) -> bool:
         """Fill ``out`` by the processor; False if the microphone must serve instead."""
@@ -180,19 +222,19 @@ class FailOpen:
             except Exception as error:  # noqa: BLE001 - as above
                 self.problem = f"{reason}; reset failed: {error}"
 
-    def _mix(self, out: Block, wet: bool) -> None:
+    def _mix(self, out: Block, wet: bool, moved: bool) -> None:
         """Blend ``out`` with the microphone, fading over the hop where the blend changes."""
         share = self.strength / 100 if wet and not self.bypass else 0.0
         wet_gain, dry_gain = (0.0, 0.0) if self.muted else (share, 1.0 - share)
         steady = wet_gain == self._wet_gain and dry_gain == self._dry_gain
         if steady and wet_gain == 1.0:
             return
-        if steady and dry_gain == 1.0:
+        if steady and dry_gain == 1.0 and not moved:
             np.copyto(out, self._dry)
             return
-        if not wet and self._wet_gain > 0.0:
-            # The processor's sound broke off: the microphone takes over at once, and the step
-            # between the two is spread over the hop.
+        if moved or (not wet and self._wet_gain > 0.0):
+            # The processor's sound broke off, or the microphone's delay is another from here on:
+            # the microphone takes over at once, and the step is spread over the hop.
             np.copyto(out, self._dry)
             self._fade(out, self._wet_gain + self._dry_gain, wet_gain + dry_gain)
             step = self._last_out - self._last_dry * (self._wet_gain + self._dry_gain)

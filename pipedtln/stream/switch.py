@@ -11,12 +11,10 @@ from time import perf_counter
 
 import numpy as np
 
-from pipedtln.processor import FRAME, HOP, SAMPLE_RATE, Block, Processor, check_block
+from pipedtln.processor import HOP, SAMPLE_RATE, Block, Processor, check_block
 from pipedtln.stream.align import EchoProcessor
 from pipedtln.stream.flux import Array
 
-WARM_HOPS = FRAME // HOP
-"""Hops that a network runs unheard before it is faded in: its first whole frame."""
 SLOW = 0.7
 """Share of a hop above which an inference counts as slow."""
 SLOW_HOPS = 6
@@ -43,6 +41,8 @@ class NetworkSwitch:
         if len(kinds) != 1:
             raise ValueError(f"the networks differ in rate, hop or latency: {sorted(kinds)}")
         (self.sample_rate, self.hop, self.latency_samples), *_ = kinds
+        self._warm_hops = self.latency_samples // self.hop + 1
+        """Hops that a network runs unheard before it is faded in: its first whole frame."""
         self._quiet = quiet
         self._echoes = tuple(echoes)
         self._level = 0
@@ -103,7 +103,7 @@ class NetworkSwitch:
         self._active.process(mic, ref, out)
         self._note_echo()
         if self._next is not None:
-            if self._warm > WARM_HOPS:
+            if self._warm > self._warm_hops:
                 self._other -= out
                 self._other *= self._rise
                 out += self._other

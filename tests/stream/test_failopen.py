@@ -18,14 +18,15 @@ WARM = LATENCY // HOP + 1
 class Delay:
     """A processor that halves its input, delayed; it breaks as told."""
 
-    sample_rate, hop, latency_samples, uses_reference = SAMPLE_RATE, HOP, LATENCY, False
+    sample_rate, hop, uses_reference = SAMPLE_RATE, HOP, False
 
-    def __init__(self, gain: float = 0.5) -> None:
+    def __init__(self, gain: float = 0.5, latency: int = LATENCY) -> None:
         self.gain = gain
+        self.latency_samples = latency
         self.breaks: Exception | float | None = None
         self.resets = 0
         self.calls = 0
-        self._held = np.zeros(LATENCY, dtype=np.float32)
+        self._held = np.zeros(latency, dtype=np.float32)
 
     def process(self, mic: Block, ref: Block, out: Block) -> None:
         self.calls += 1
@@ -145,10 +146,27 @@ def test_model_that_arrives_later_is_faded_in() -> None:
     assert np.allclose(out[-50 * HOP :], 0.5 * delayed(SOUND, 150, 50), atol=1e-6)
 
 
-def test_processor_of_another_delay_is_refused() -> None:
+@pytest.mark.parametrize("latency", [512, 128])
+@pytest.mark.parametrize("before", ["processor", "nothing"])
+def test_processor_of_another_delay_takes_the_microphone_with_it(latency: int, before: str) -> None:
+    stage = FailOpen(Delay(gain=1.0) if before == "processor" else None)
+    first = feed(stage, SOUND, 0, 100)
+    stage.use(Delay(gain=1.0, latency=latency))
+    out = np.concatenate((first, feed(stage, SOUND, 100, 100)))
+    assert stage.latency_samples == latency
+    expected = SOUND[150 * HOP - latency : 200 * HOP - latency]
+    assert np.allclose(out[-50 * HOP :], expected, atol=1e-6)
+    # The step between the two delays goes into the slope of one hop; a shorter delay needs sound
+    # that the line has, a longer one begins with what it has.
+    assert np.abs(np.diff(out[LATENCY + HOP :])).max() < STEP + 2 * 0.3 / HOP * 1.1
+    stage.reset()
+    assert not feed(stage, SOUND, 0, 1).any()
+
+
+def test_processor_of_other_hops_is_refused() -> None:
     processor = Delay()
-    processor.latency_samples = 512  # type: ignore[misc]
-    with pytest.raises(ValueError, match="Delay"):
+    processor.hop = 256  # type: ignore[misc]
+    with pytest.raises(ValueError, match="Delay takes hops of 256"):
         FailOpen(processor)
 
 

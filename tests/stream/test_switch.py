@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from pipedtln.processor import HOP, SAMPLE_RATE, Block
-from pipedtln.stream.switch import CALM_HOPS, SLOW_HOPS, WARM_HOPS, NetworkSwitch
+from pipedtln.stream.switch import CALM_HOPS, SLOW_HOPS, NetworkSwitch
 from tests.stream.sounds import Samples, tone
+
+WARM = 2
+"""Hops that a network with a delay of one hop runs unheard."""
 
 
 class Network:
@@ -62,12 +65,12 @@ def test_echo_network_runs_only_while_the_far_end_sounds() -> None:
     switch.far_end = True
     feed(switch, 20, 20)
     assert switch.active is echo
-    assert quiet.ran == 20 + WARM_HOPS + 1
+    assert quiet.ran == 20 + WARM + 1
     ran = echo.ran
     switch.far_end = False
     feed(switch, 20, 40)
     assert switch.active is quiet
-    assert echo.ran == ran + WARM_HOPS + 1
+    assert echo.ran == ran + WARM + 1
     assert switch.switches == 2
 
 
@@ -96,7 +99,7 @@ def test_slow_inference_lowers_the_size_and_calm_raises_it_again() -> None:
     feed(switch, 20)
     assert switch.active is large
     large.slow = True
-    feed(switch, SLOW_HOPS + WARM_HOPS + 5)
+    feed(switch, SLOW_HOPS + WARM + 5)
     assert switch.active is small
     large.slow = False
     feed(switch, CALM_HOPS + 200)

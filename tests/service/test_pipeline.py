@@ -1,0 +1,47 @@
+"""A network on two cores, switched on and off while an app records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipedtln.control.client import BridgeClient, ask
+from pipedtln.demo.servers import PrivateServer
+from pipedtln.processor import HOP, SAMPLE_RATE
+from tests.service.bridge import MICROPHONE, RunningBridge
+from tests.service.sounds import LOW, WINDOW, amplitude, tone, wait_heard
+
+HOP_MS = 1000 * HOP / SAMPLE_RATE
+
+
+async def pipeline(client: BridgeClient, on: bool) -> None:
+    await client.set("pipeline", on, keep=False)
+
+
+def network_ms(bridge: RunningBridge) -> float:
+    parts = bridge.wait_for(lambda status: bool(status.latency_parts_ms)).latency_parts_ms
+    return parts["network"]
+
+
+def test_pipeline_costs_a_hop_of_delay_and_no_sound(server: PrivateServer, models: Path) -> None:
+    # Without strength the network runs, and a tone comes through all the same.
+    with RunningBridge(server, "--model", "aec-128-int8", "--strength", "0") as bridge:
+        bridge.wait_state("idle")
+        with (
+            server.player(tone(LOW), server.MICROPHONE_INPUT),
+            server.recorder(MICROPHONE) as recording,
+        ):
+            wait_heard(recording, LOW)
+            begin = recording.count
+            plain_ms = network_ms(bridge)
+            for on in (True, False):
+                ask(lambda client, on=on: pipeline(client, on), address=server.bus_address)
+                hops = bridge.status().hops
+                status = bridge.wait_for(lambda s, hops=hops: s.hops > hops + 200)
+                print(f"{server.kind}: pipeline {on}: {status.latency_parts_ms}")
+                assert network_ms(bridge) == plain_ms + (HOP_MS if on else 0)
+                assert status.state == "running"
+                assert not status.problems
+            heard = recording.samples()[begin:]
+        assert bridge.stop() == 0
+    windows = heard[: len(heard) // WINDOW * WINDOW].reshape(-1, WINDOW)
+    assert min(amplitude(window, LOW) for window in windows) > 0.1
