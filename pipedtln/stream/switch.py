@@ -20,7 +20,10 @@ SLOW = 0.7
 SLOW_HOPS = 6
 """Slow hops within a second that lower the network's size."""
 CALM_HOPS = 30 * SAMPLE_RATE // HOP
-"""Hops (30 s) without a slow one after which the next larger size is tried again."""
+"""Hops (30 s) without several slow ones after which the next larger size is tried again; twice as
+many after each trial that failed."""
+MOST_CALM_HOPS = 16 * CALM_HOPS
+"""Hops (8 min) that are the longest such wait."""
 
 
 class NetworkSwitch:
@@ -46,6 +49,8 @@ class NetworkSwitch:
         self._quiet = quiet
         self._echoes = tuple(echoes)
         self._level = 0
+        self._patience = CALM_HOPS
+        self._on_trial = False
         self.far_end = False
         """Whether there is far-end sound to cancel; set it before each hop."""
         self.switches = 0
@@ -124,7 +129,7 @@ class NetworkSwitch:
         )
 
     def _govern(self, seconds: float) -> None:
-        """Lower the size when inferences are slow, raise it after half a minute of calm."""
+        """Lower the size when inferences are slow, raise it after a while of calm."""
         if not self._echoes or self._active is not self._echoes[self._level]:
             return
         self._hops += 1
@@ -132,12 +137,22 @@ class NetworkSwitch:
             self._slow = 0
         if seconds * self.sample_rate > SLOW * self.hop:
             self._slow += 1
-            self._calm = 0
+            if self._slow > 1:
+                # A single one within a second is another program's doing.
+                self._calm = 0
             if self._slow >= SLOW_HOPS and self._level + 1 < len(self._echoes):
+                if self._on_trial:
+                    self._patience = min(2 * self._patience, MOST_CALM_HOPS)
+                self._on_trial = False
                 self._level += 1
                 self._slow = 0
-        else:
-            self._calm += 1
-            if self._calm >= CALM_HOPS and self._level > 0:
-                self._level -= 1
-                self._calm = 0
+            return
+        self._calm += 1
+        if self._on_trial and self._calm >= CALM_HOPS:
+            # The machine bears this size again.
+            self._on_trial = False
+            self._patience = CALM_HOPS
+        if self._calm >= self._patience and self._level > 0:
+            self._level -= 1
+            self._on_trial = True
+            self._calm = 0

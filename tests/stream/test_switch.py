@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -19,6 +17,7 @@ class Network:
     """Delays its input by one hop; its speed is set by the test."""
 
     sample_rate, hop, latency_samples = SAMPLE_RATE, HOP, HOP
+    clock = 0.0
 
     def __init__(self, *, echo: bool = False, gain: float = 1.0) -> None:
         self.uses_reference = echo
@@ -31,9 +30,7 @@ class Network:
 
     def process(self, mic: Block, ref: Block, out: Block) -> None:
         if self.slow:
-            end = time.perf_counter() + 0.75 * HOP / SAMPLE_RATE
-            while time.perf_counter() < end:
-                pass
+            Network.clock += 0.75 * HOP / SAMPLE_RATE
         held = self._held.copy()
         self._held[:] = mic
         out[:] = self.gain * held
@@ -42,6 +39,12 @@ class Network:
     def reset(self) -> None:
         self.resets += 1
         self._held[:] = 0
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes in slow networks alone."""
+    monkeypatch.setattr("pipedtln.stream.switch.perf_counter", lambda: Network.clock)
 
 
 SOUND = tone(8000 * HOP, 250.0)
@@ -104,6 +107,33 @@ def test_slow_inference_lowers_the_size_and_calm_raises_it_again() -> None:
     large.slow = False
     feed(switch, CALM_HOPS + 200)
     assert switch.active is large
+
+
+def test_size_that_proves_too_large_is_tried_ever_more_seldom() -> None:
+    large, small = Network(echo=True), Network(echo=True)
+    switch = NetworkSwitch(None, [large, small])
+    switch.far_end = True
+    large.slow = True
+    waits = []
+    hops = 0
+    for _ in range(4):
+        while switch.active is large:
+            feed(switch, 1)
+        begin = hops
+        while switch.active is small:
+            feed(switch, 1)
+            hops += 1
+        waits.append((hops - begin) / CALM_HOPS)
+    assert waits == pytest.approx([1, 2, 4, 8], rel=0.05)
+    large.slow = False
+    feed(switch, CALM_HOPS + 10)
+    assert switch.active is large
+    large.slow = True
+    feed(switch, SLOW_HOPS + WARM + 5)
+    assert switch.active is small
+    large.slow = False
+    feed(switch, CALM_HOPS + 200)
+    assert switch.active is large, "long calm ends the doubt"
 
 
 def test_one_slow_hop_changes_nothing() -> None:
