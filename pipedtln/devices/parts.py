@@ -94,6 +94,8 @@ def loopback_part(output: str) -> Part:
         {
             "media.name": "DTLN Speaker playback",
             "module-stream-restore.id": "pipedtln-speaker-playback",
+            # WirePlumber 0.5 takes the don't-move flags for leave to use another device instead.
+            "node.dont-fallback": "true",
         }
     )
     return Part(

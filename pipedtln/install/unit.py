@@ -19,6 +19,7 @@ from pipedtln.resources import resource
 UNIT = "pipedtln.service"
 _WANTED_BY = "default.target"
 _PLACEHOLDER = "ExecStart=pipedtln run\n"
+_AFTERWARDS = "ExecStopPost=-pipedtln "
 
 
 def unit_path() -> Path:
@@ -56,6 +57,9 @@ def render(environment: Mapping[str, str] | None = None, *, on_cards: bool = Fal
     models = environment.get("PIPEDTLN_MODELS_DIR")
     if models:
         lines.append(f"Environment={_quote(f'PIPEDTLN_MODELS_DIR={Path(models).absolute()}')}")
+    shipped = shipped.replace(
+        _AFTERWARDS, f"ExecStopPost=-{_quote(python, '$')} {' '.join(words)} "
+    )
     return shipped.replace(_PLACEHOLDER, "\n".join(lines) + "\n")
 
 
@@ -103,6 +107,19 @@ def systemctl(*arguments: str) -> None:
 def is_active() -> bool:
     """Whether the service runs."""
     return _run("is-active", "--quiet", UNIT, timeout=10).returncode == 0
+
+
+def queued_job(unit: str) -> str | None:
+    """Type of the job that the manager has for a unit, such as ``restart``; None without one.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        If the manager does not answer.
+    """
+    # Columns: number, unit, type, state.
+    told = _run("list-jobs", "--no-legend", "--plain", unit, timeout=5).stdout.split()
+    return told[2] if len(told) >= 3 else None
 
 
 def _run(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:

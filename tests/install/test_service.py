@@ -211,6 +211,29 @@ def test_a_killed_service_comes_back_and_makes_no_doubles(desktop: Desktop) -> N
     assert desktop.own_devices() == own
 
 
+def test_stopped_service_leaves_no_silent_microphone(desktop: Desktop) -> None:
+    desktop.expect("setup", "--yes")
+    own = desktop.own_devices()
+    assert own
+    with desktop.server.recorder("pipedtln_microphone") as app:
+        wait_until(lambda: app.count > 0, "the app hears")
+        first = desktop.manager.show(UNIT, "MainPID")
+        desktop.manager.systemctl("restart", UNIT)
+        wait_until(lambda: active(desktop), "it is back")
+        assert desktop.manager.show(UNIT, "MainPID") != first
+        count = app.count
+        wait_until(lambda: app.count > count + 16_000, "the app's stream outlives a restart")
+        assert app.recording
+    assert desktop.own_devices() == own
+    desktop.manager.systemctl("kill", "--signal=KILL", UNIT)
+    desktop.manager.systemctl("stop", UNIT)
+    assert desktop.own_devices() == set()
+    desktop.manager.systemctl("start", UNIT)
+    assert desktop.own_devices() == own
+    desktop.manager.systemctl("stop", UNIT)
+    assert desktop.own_devices() == set()
+
+
 def test_a_wrong_config_is_not_tried_for_ever(desktop: Desktop) -> None:
     desktop.expect("setup", "--yes")
     config = desktop.manager.home / ".config" / "pipedtln" / "config.toml"
@@ -221,6 +244,7 @@ def test_a_wrong_config_is_not_tried_for_ever(desktop: Desktop) -> None:
     )
     assert desktop.manager.show(UNIT, "NRestarts") == "0"
     assert "did you mean 'model'?" in desktop.log()
+    assert desktop.own_devices() == set(), "what nobody feeds is gone"
     config.unlink()
     desktop.expect("setup", "--yes")
     assert active(desktop)

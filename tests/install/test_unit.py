@@ -81,8 +81,14 @@ def test_rendered_unit_starts_this_interpreter_by_its_full_path() -> None:
     assert shipped.count("ExecStart=pipedtln run") == 1
     assert f'ExecStart="{Path(sys.executable).absolute()}" -m pipedtln run' in rendered
     new = [line for line in rendered if line not in shipped]
-    assert all(line.startswith(("ExecStart=", 'Environment="PYTHONPATH=')) for line in new)
-    assert set(shipped) - set(rendered) == {"ExecStart=pipedtln run"}
+    after = f'ExecStopPost=-"{Path(sys.executable).absolute()}" -m pipedtln teardown --after-stop'
+    assert after in new
+    ours = ("ExecStart=", "ExecStopPost=", 'Environment="PYTHONPATH=')
+    assert all(line.startswith(ours) for line in new)
+    assert set(shipped) - set(rendered) == {
+        "ExecStart=pipedtln run",
+        "ExecStopPost=-pipedtln teardown --after-stop",
+    }
 
 
 def test_folder_of_models_given_by_environment_goes_into_the_unit() -> None:
