@@ -6,9 +6,14 @@ import errno
 import importlib
 import importlib.util
 import os
+import signal
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -107,9 +112,12 @@ class LazyGroup(click.Group):
         click.exceptions.Exit
             After the line that says what went wrong: with the error's own code, 70 for a bug,
             130 after Ctrl-C.
+        SystemExit
+            With 143 after SIGTERM, for which half-written files are removed as for Ctrl-C.
         """
         try:
-            return super().invoke(ctx)
+            with _unwinding_on_sigterm():
+                return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             raise _failure("interrupted", EXIT_INTERRUPTED) from None
         except PipedtlnError as error:
@@ -124,6 +132,23 @@ class LazyGroup(click.Group):
                 f"a bug in pipedtln: {what}; PIPEDTLN_DEBUG=1 shows where, please report it",
                 EXIT_BUG,
             ) from error
+
+
+@contextmanager
+def _unwinding_on_sigterm() -> Iterator[None]:
+    """End by an exception, so that what is half-written goes, where nobody else handles it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _failure(message: str, exit_code: int) -> click.exceptions.Exit:

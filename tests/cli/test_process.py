@@ -144,7 +144,13 @@ def test_an_unknown_network_is_told(mic: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "last"),
+    [(signal.SIGINT, 130, ["Error: interrupted"]), (signal.SIGTERM, 143, [])],
+)
+def test_interrupted_run_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, code: int, last: list[str]
+) -> None:
     sf.write(tmp_path / "mic.wav", np.tile(noise(160_000), 60), 16_000)
     child = subprocess.Popen(
         [sys.executable, "-m", "pipedtln", "process", tmp_path / "mic.wav", "-o",
@@ -158,8 +164,8 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
         assert child.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, errors = child.communicate(timeout=30)
-    assert child.returncode == 130
-    assert errors.splitlines()[-1] == "Error: interrupted"
+    assert child.returncode == code
+    assert [line for line in errors.splitlines() if "rror" in line] == last
     assert [path.name for path in tmp_path.iterdir()] == ["mic.wav"]
