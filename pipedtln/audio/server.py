@@ -17,6 +17,9 @@ from pipedtln.errors import ServerError
 
 CLIENT_NAME = "pipedtln"
 
+PATIENCE_S = 5.0
+"""Seconds without any word from the server after which a call to it is given up."""
+
 ServerKind = Literal["pulseaudio", "pipewire", "portaudio"]
 
 _ON_PIPEWIRE = re.compile(r"\(on PipeWire ([^)]+)\)")
@@ -34,7 +37,11 @@ class ServerInfo:
 
 
 def connect(
-    server: str | None = None, timeout: float = 3.0, client_name: str = CLIENT_NAME
+    server: str | None = None,
+    timeout: float = 3.0,
+    client_name: str = CLIENT_NAME,
+    *,
+    patience: float | None = PATIENCE_S,
 ) -> pulsectl.Pulse:
     """Connect to a running server; never starts one.
 
@@ -43,6 +50,8 @@ def connect(
     server : address such as ``unix:/run/user/1000/pulse/native``; None asks the environment
     timeout : seconds to wait for an answer
     client_name : ``application.name`` of the connection
+    patience : seconds of silence that end a later call, and the connection with it; None for one
+        that waits for events
 
     Returns
     -------
@@ -70,7 +79,7 @@ def connect(
     except BaseException:
         pulse.close()
         raise
-    poll.deadline = None
+    poll.connected(patience)
     return pulse
 
 
@@ -89,7 +98,9 @@ def server_errors(doing: str) -> Iterator[None]:
         raise ServerError(f"could not {doing}: the audio server went away") from error
     except (pulsectl.PulseError, LibPulse.CallError) as error:
         # CallError, e.g. of a connection that is lost, is no PulseError.
-        raise ServerError(f"could not {doing}: the audio server refused or went away") from error
+        raise ServerError(
+            f"could not {doing}: the audio server refused, went away or does not answer"
+        ) from error
 
 
 def server_info(pulse: pulsectl.Pulse) -> ServerInfo:
@@ -126,11 +137,19 @@ def _device_or_none(name: object) -> str | None:
 
 
 class _PollWithDeadline:
-    """A poll function for libpulse's main loop that ends connecting once a deadline has passed."""
+    """A poll function for libpulse's main loop that ends what has taken too long.
+
+    First that is connecting as a whole, then each single wait for an answer.
+    """
 
     def __init__(self, pulse: pulsectl.Pulse, deadline: float) -> None:
-        self.deadline: float | None = deadline
+        self._deadline: float | None = deadline
+        self._patience: float | None = None
         self._pulse = pulse
+
+    def connected(self, patience: float | None) -> None:
+        """The deadline is kept; from now on no wait may last longer than ``patience`` seconds."""
+        self._deadline, self._patience = None, patience
 
     def __call__(self, wanted: list[Any], timeout: float) -> int:
         poll = select.poll()
@@ -138,14 +157,17 @@ class _PollWithDeadline:
             poll.register(entry.fd, entry.events)
         # libpulse says "for ever" by a negative number.
         wait = None if timeout < 0 else timeout
-        if self.deadline is not None:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                # Ends the loop of Pulse.connect(); to fail the poll would make libpulse log.
+        most = self._patience
+        if self._deadline is not None:
+            most = max(0.0, self._deadline - time.monotonic())
+        if most is not None and (wait is None or wait > most):
+            ready = dict(poll.poll(most * 1000.0))
+            if not ready:
+                # Ends pulsectl's loop; to fail the poll would make libpulse log.
                 self._pulse.connected = False
                 return 0
-            wait = left if wait is None else min(wait, left)
-        ready = dict(poll.poll(None if wait is None else wait * 1000.0))
+        else:
+            ready = dict(poll.poll(None if wait is None else wait * 1000.0))
         for entry in wanted:
             entry.revents = ready.get(entry.fd, 0)
         return len(ready)

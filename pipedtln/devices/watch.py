@@ -70,7 +70,7 @@ class ServerWatcher:
         ServerError
             If no server answers.
         """
-        pulse = connect(self._server, timeout)
+        pulse = connect(self._server, timeout, patience=None)
         try:
             with server_errors("subscribe to events"):
                 pulse.event_mask_set(*_FACILITIES)

@@ -71,3 +71,21 @@ def test_a_lost_connection_raises_ours(server: PrivateServer, how: str) -> None:
                 server_info(pulse)
             with pytest.raises(ServerError, match="could not list"), server_errors("list"):
                 pulse.sink_list()
+
+
+def test_call_to_a_server_that_hangs_is_given_up(server: PrivateServer) -> None:
+    roles = ("pipewire-pulse",) if server.kind == "pipewire" else ("pulseaudio",)
+    with connect(server.url, patience=0.5) as pulse:
+        with server_errors("list the microphones"):
+            assert pulse.source_list()
+        server.send_signal(signal.SIGSTOP, *roles)
+        try:
+            began = time.monotonic()
+            with (
+                pytest.raises(ServerError, match=r"list the microphones: .* does not answer"),
+                server_errors("list the microphones"),
+            ):
+                pulse.source_list()
+            assert 0.4 < time.monotonic() - began < 2.0
+        finally:
+            server.send_signal(signal.SIGCONT, *roles)
