@@ -19,6 +19,7 @@ from pipedtln.errors import ServerError
 from pipedtln.service.choice import AnySupervisor, BackendChoice, make_supervisor
 from pipedtln.service.health import hung
 from pipedtln.service.network import Network
+from pipedtln.service.realtime import Realtime
 from pipedtln.service.recording import record_moment
 from pipedtln.service.telling import Teller, status_line
 from pipedtln.service.view import View
@@ -70,6 +71,7 @@ class Bridge:
         self._notifier = Notifier()
         self._supervisor: AnySupervisor | None = None
         self._choice = BackendChoice()
+        self._realtime = Realtime()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hung_since: float | None = None
 
@@ -147,6 +149,7 @@ class Bridge:
             self._notifier.look(status, wanted=self._config.notifications)
             self._feed_watchdog()
             await self._settle_backend()
+            await self._realtime.follow(self._engine.thread_id)
             if self._network.wants_loading(self._config):
                 await asyncio.to_thread(self._network.load, self._config)
                 continue
