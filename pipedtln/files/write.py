@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -88,6 +90,8 @@ class SoundWriter:
         self._part = self._target.with_name(
             f".{self._target.name}.{secrets.token_hex(4)}{self._target.suffix}.part"
         )
+        # Ctrl-C may come anywhere, also before the context is entered.
+        self._discard = weakref.finalize(self, _remove, self._part)
         try:
             _create(self._part, self._target)
             self._file = sf.SoundFile(
@@ -98,7 +102,7 @@ class SoundWriter:
                 f"{path} cannot be written ({error.strerror}); choose another place"
             ) from error
         except (sf.SoundFileError, ValueError) as error:
-            self._part.unlink(missing_ok=True)
+            self._discard()
             raise InputError(
                 f"{path}: {file_format} cannot hold sound of {sample_rate} Hz; use .wav or .flac"
             ) from error
@@ -128,7 +132,7 @@ class SoundWriter:
         except (sf.SoundFileError, OSError) as failure:
             raise InputError(f"{self.path} cannot be written; is the disk full?") from failure
         finally:
-            self._part.unlink(missing_ok=True)
+            self._discard()
 
 
 def writable_target(path: Path) -> Path:
@@ -154,6 +158,11 @@ def _create(part: Path, target: Path) -> None:
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     if target.exists():
         part.chmod(stat.S_IMODE(target.stat().st_mode))
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):
+        part.unlink()
 
 
 def _flush(part: Path) -> None:

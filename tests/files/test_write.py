@@ -18,6 +18,7 @@ from pipedtln.files import process_file
 from pipedtln.processor import Block
 from tests.files.processors import Delayed
 from tests.files.sounds import babble, write
+from tests.interrupt import interrupted_everywhere
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,21 @@ def test_an_interrupted_run_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
         process_file(mic, out, _Interrupted())
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mic.wav", "out.wav"]
+
+
+def test_ctrl_c_at_any_line_of_the_writer_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    mic = write(tmp_path / "mic.wav", babble(0.02, 16000), 16000)
+    out = tmp_path / "out.wav"
+    lines = 0
+    for lines in interrupted_everywhere(
+        "pipedtln.files.write", lambda: process_file(mic, out, Delayed()), besides="_remove"
+    ):
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names - {"out.wav"} == {"mic.wav"}, f"interrupted at line {lines}"
+        if "out.wav" in names:
+            assert sf.info(out).frames == sf.info(mic).frames
+            out.unlink()
+    assert lines > 20
 
 
 def test_ctrl_c_in_a_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
