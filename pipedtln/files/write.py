@@ -102,7 +102,10 @@ class SoundWriter:
                 f"{path} cannot be written ({error.strerror}); choose another place"
             ) from error
         except (sf.SoundFileError, ValueError) as error:
+            room = _has_room(self._part)
             self._discard()
+            if not room:
+                raise InputError(f"{path} cannot be written; is the disk full?") from error
             raise InputError(
                 f"{path}: {file_format} cannot hold sound of {sample_rate} Hz; use .wav or .flac"
             ) from error
@@ -158,6 +161,15 @@ def _create(part: Path, target: Path) -> None:
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     if target.exists():
         part.chmod(stat.S_IMODE(target.stat().st_mode))
+
+
+def _has_room(part: Path) -> bool:
+    """Whether a file takes a few bytes more: libsndfile does not tell why it refuses one."""
+    try:
+        part.write_bytes(bytes(4096))
+    except OSError:
+        return False
+    return True
 
 
 def _remove(part: Path) -> None:

@@ -112,12 +112,13 @@ def test_ctrl_c_in_a_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mic.wav"]
 
 
-def test_a_disk_that_fills_up_is_told_and_left_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("room", [10, 50_000])
+def test_a_disk_that_fills_up_is_told_and_left_as_it_was(tmp_path: Path, room: int) -> None:
     mic = write(tmp_path / "mic.wav", babble(5.0, 16000), 16000)
     program = (
         "import resource, sys; from pathlib import Path; from pipedtln.files import process_file;"
         "from tests.files.processors import Delayed\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
         "process_file(Path(sys.argv[1]), Path(sys.argv[2]), Delayed())"
     )
     done = subprocess.run(
