@@ -12,6 +12,7 @@ from tomlkit.toml_document import TOMLDocument
 
 from pipedtln.atomic import write_atomic
 from pipedtln.config import FORMAT, KEYS, Value, check, find_key
+from pipedtln.configmigrate import migrate
 from pipedtln.errors import ConfigError
 
 _HEAD = """\
@@ -66,6 +67,7 @@ def save_key(name: str, value: Value, path: Path | None = None) -> None:
     """
     path = path or config_path()
     value = check(name, value)
+    upgrade(path)
     text = _text(path, must_exist=False)
     if text is None:
         write_config(path, default_text({name: value}))
@@ -75,6 +77,34 @@ def save_key(name: str, value: Value, path: Path | None = None) -> None:
         return
     document[name] = value
     write_config(path, tomlkit.dumps(document))
+
+
+def upgrade(path: Path) -> Path | None:
+    """Bring a file of an earlier release to this one's format; comments stay.
+
+    Returns
+    -------
+    Where the old file is kept, or None if there was nothing to do.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be used or written; it is as it was then.
+    """
+    text = _text(path, must_exist=False)
+    if text is None:
+        return None
+    document = _document(path, text)
+    _settings(document, path, text)
+    version = document.get("version", FORMAT)
+    if version == FORMAT:
+        return None
+    kept = path.with_name(f"{path.name}.version-{version}")
+    write_config(kept, text)
+    migrate(document, version, FORMAT)
+    document["version"] = FORMAT
+    write_config(path, tomlkit.dumps(document))
+    return kept
 
 
 def write_config(path: Path, text: str) -> None:
@@ -127,6 +157,7 @@ def _settings(document: TOMLDocument, path: Path, text: str) -> dict[str, Value]
             f"{path} was written by a newer pipedtln (version {version}, this one reads up to "
             f"{FORMAT}); upgrade pipedtln or move the file away"
         )
+    migrate(raw, version, FORMAT)
     settings: dict[str, Value] = {}
     for name, value in raw.items():
         where = _where(path, text, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipedtln.audio.cards import refresh_cards
 from pipedtln.audio.server import ServerInfo, connect, server_info
 from pipedtln.config import KEYS, load
-from pipedtln.configfile import config_path, default_text, read, save_key, write_config
+from pipedtln.configfile import config_path, default_text, read, save_key, upgrade, write_config
 from pipedtln.devices.cards import choose_card_microphone, choose_card_output
 from pipedtln.devices.listing import list_sinks, list_sources
 from pipedtln.errors import DeviceNotFoundError, InstallError
@@ -91,6 +91,7 @@ class WriteConfig(Step):
         scene.journal.note(
             {"kind": "config", "name": str(path), "step": self.name, "folders": folders}
         )
+        kept = upgrade(path)
         if path.exists():
             for key, value in scene.wish.settings.items():
                 save_key(key, value, path)
@@ -99,6 +100,8 @@ class WriteConfig(Step):
         scene.config = load(environment={})
         changed = read(path) != before
         scene.changed = scene.changed or changed
+        if kept is not None:
+            return f"{path}, brought to this release's format; the old one is {kept}"
         return f"{path}" + ("" if changed else " (as it was)")
 
     def undo(self, scene: Scene) -> str | None:
