@@ -26,7 +26,8 @@ from pipedtln.stream.hold import HoldLine
 from pipedtln.stream.suppression import SuppressionMeter
 
 TARGET_LEAD = 3
-"""Hops between the held reference and the echo. The middle of what DTLN-aec bears on both sides."""
+"""Hops between the held reference and the echo once it was too short: the middle of what DTLN-aec
+bears on both sides."""
 LEAST_LEAD = 2
 """Hops of lead for which the microphone is held back; the reference moves when it has less."""
 MOST_LEAD = 4
@@ -34,8 +35,6 @@ MOST_LEAD = 4
 MAX_MIC_HOLD = 5
 """Hops: 40 ms."""
 
-_WALK = 2
-"""Hops by which a lead may be too long and still be a walk of the same path."""
 _MIC_CONFIDENCE = 0.8
 _GIVE_BACK_AFTER = 625
 """Hops (5 s) for which a shorter hold of the microphone must have done."""
@@ -50,13 +49,13 @@ _MIC_FADE = 4
 def reference_hold(held: int, delay: int) -> int:
     """Hops to hold the reference back for an echo `delay` hops after it, `held` at present.
 
-    A lead within bounds is left alone. One that has grown a little is cut to the bound and no
-    further: too short a lead costs far more suppression than too long a one, and reverberation
-    makes estimates late.
+    A lead within bounds is left alone. One that is too long, as at the first answer, is cut to the
+    bound and no further: too short a lead costs far more suppression than too long a one, and
+    estimates are late before they are right, by up to three hops.
     """
     lead = delay - held
     if lead > MOST_LEAD:
-        return delay - (MOST_LEAD if lead <= MOST_LEAD + _WALK else TARGET_LEAD)
+        return delay - MOST_LEAD
     if lead < LEAST_LEAD:
         return delay - TARGET_LEAD
     return held
