@@ -11,8 +11,8 @@ PipedtlnError                   1   anything of ours
 │   └── DeviceNotFoundError     6   no device of that name
 └── InstallError                7   setup or teardown could not do a step
 
-Exit code 130 is an interruption (Ctrl-C); 70 is a bug, an exception that nobody foresaw;
-0 is success.
+Exit code 130 is an interruption (Ctrl-C), 143 is SIGTERM; 70 is a bug, an exception that nobody
+foresaw; 0 is success.
 Every message is one line that says what, which, and what to do next.
 """
 

@@ -21,6 +21,7 @@ from pipedtln import __version__
 from pipedtln.errors import PipedtlnError
 
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 EXIT_BUG = 70
 
 
@@ -147,8 +148,8 @@ def _unwinding_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)
 
 
 def _failure(message: str, exit_code: int) -> click.exceptions.Exit:

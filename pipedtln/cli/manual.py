@@ -7,7 +7,7 @@ import inspect
 import click
 
 from pipedtln import __version__, errors
-from pipedtln.cli.main import EXIT_BUG, EXIT_INTERRUPTED, main
+from pipedtln.cli.main import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, main
 from pipedtln.errors import PipedtlnError
 
 
@@ -62,6 +62,7 @@ def exit_codes() -> list[tuple[int, str]]:
     said[errors.InputError.exit_code].append("A command, option or argument is unknown.")
     said[EXIT_BUG] = ["a bug in pipedtln; PIPEDTLN_DEBUG=1 shows where"]
     said[EXIT_INTERRUPTED] = ["interrupted (Ctrl-C)"]
+    said[EXIT_TERMINATED] = ["ended by SIGTERM"]
     return [(code, " ".join(said[code])) for code in sorted(said)]
 
 
