@@ -42,7 +42,8 @@ FASTER = ((127, 256 / 255), (128, 256 / 255))
 SLOWER = ((128, 256 / 257), (129, 256 / 257))
 """The same for the two hops that put one sample in."""
 EXCESS = 64
-"""Samples (4 ms) above the margin that are left alone: scheduling moves the level by as much."""
+"""Samples (4 ms), or half a period if that is more, above the margin that are left alone:
+scheduling moves the level by as much, and a start leaves a hop in reserve."""
 MOST_AT_ONCE = 160
 """Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
 RAISE = 48
@@ -95,6 +96,7 @@ class OutputPacer:
         """
         self._period = period
         self._most_excess = max(CUT, period)
+        self._left_alone = max(EXCESS, period // 2)
         self._least_margin = self.margin = least_margin(period)
         self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
         self._block_least = UNSEEN
@@ -215,7 +217,7 @@ class OutputPacer:
         if self._owed or blocks < THIN_BLOCKS:
             return
         excess = min(self._lowest) - wanted
-        if excess < -THIN or (blocks >= WINDOW_BLOCKS and excess > EXCESS):
+        if excess < -THIN or (blocks >= WINDOW_BLOCKS and excess > self._left_alone):
             self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, excess))
 
     def _cross_fade(self, hop: Block) -> Block:
