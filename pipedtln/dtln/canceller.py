@@ -112,13 +112,13 @@ class EchoCanceller:
         self._kept_ref[:] = self._moved_ref
         self._newest_mic[:] = mic
         self._newest_ref[:] = ref
-        rfft(self._pair, out=self._spectra)
+        rfft(self._pair, self._spectra)
         np.abs(self._spectra, out=self._magnitude)
         np.square(self._magnitude, out=self._power)
         self._masks.run(self._magnitudes, self._gain)
         # A real gain leaves the phase alone, so magnitude and phase need not be taken apart.
         np.multiply(self._spectrum, self._gain, out=self._spectrum)
-        irfft(self._spectrum, FRAME, out=self._masked)
+        irfft(self._spectrum, self._masked)
         self._frames.run(self._masked_frames, self._clean)
         self._sum.add(self._clean, out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,40 @@ BINS = FRAME // 2 + 1
 OVERLAP = FRAME - HOP
 """Samples that a frame shares with the next one; the delay of the networks."""
 
+Transform = Callable[[Any, Any], object]
+"""Takes frames and an array for spectra, float32 and complex64, or the other way round."""
 
-# NumPy's annotations know double precision alone; the transforms themselves keep float32.
-rfft: Callable[..., Any] = np.fft.rfft
-irfft: Callable[..., Any] = np.fft.irfft
+
+def transforms() -> tuple[Transform, Transform]:
+    """The transform of frames and its inverse, without what NumPy's functions do around them.
+
+    That takes as long as the transforms, and ``rfft`` goes by double precision. What is within is
+    not NumPy's public interface; where it is not, the public functions serve.
+    """
+    try:
+        within: Any = importlib.import_module("numpy.fft._pocketfft_umath")
+        forward, inverse = within.rfft_n_even, within.irfft
+    except (ImportError, AttributeError):
+        return public_transforms()
+    # Factors of any other type would bring double precision.
+    whole, share = np.float32(1.0), np.float32(1.0 / FRAME)
+    return (
+        lambda frames, spectra: forward(frames, whole, out=spectra),
+        lambda spectra, frames: inverse(spectra, share, out=frames),
+    )
+
+
+def public_transforms() -> tuple[Transform, Transform]:
+    """The same by NumPy's public functions."""
+    # NumPy's annotations know double precision alone; the functions take and give float32, too.
+    public: Any = np.fft
+    return (
+        lambda frames, spectra: public.rfft(frames, out=spectra),
+        lambda spectra, frames: public.irfft(spectra, FRAME, out=frames),
+    )
+
+
+rfft, irfft = transforms()
 
 
 class OverlapAdd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import re
 from collections.abc import Callable
@@ -11,11 +12,11 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipedtln.dtln.apart import PIECES, take_apart
 from pipedtln.dtln.chatter import greeting_logged
 from pipedtln.errors import ModelError
 
 Tensor: TypeAlias = NDArray[np.float32]
-View: TypeAlias = Callable[[], Tensor]
 
 
 class Stage(Protocol):
@@ -73,37 +74,51 @@ class LiteRuntime:
     ) -> LiteStage:
         """Load one stage; see :class:`Runtime`."""
         try:
+            apart = take_apart(path.read_bytes())
+            model = {"model_content": apart} if apart else {"model_path": str(path)}
             with greeting_logged():
-                interpreter = self._interpreter(model_path=str(path), num_threads=threads)
+                interpreter = self._interpreter(**model, num_threads=threads)
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError, OSError) as error:
             raise ModelError(
                 f"{path} cannot be loaded ({_one_line(error)}). "
                 "Delete it and run: pipedtln models fetch"
             ) from error
-        return LiteStage(interpreter, path, inputs, output)
+        return LiteStage(interpreter, path, inputs, output, apart=apart is not None)
 
 
 class LiteStage:
     """A stage on a TensorFlow Lite interpreter.
 
-    The interpreter's own buffers are written and read in place. A view of them must not live
-    while the interpreter runs, so each is taken anew for each use; that costs 0.3 µs.
+    The interpreter's own buffers are written and read in place. All shapes are static, so they stay
+    where they are from ``allocate_tensors`` on.
+
+    Parameters
+    ----------
+    interpreter : with its tensors allocated
+    path : for messages
+    inputs, output : see :class:`Runtime`
+    apart : whether the state is in pieces, see :mod:`pipedtln.dtln.apart`
     """
 
-    def __init__(self, interpreter: Any, path: Path, inputs: tuple[int, ...], output: int) -> None:
-        given = _by_name(interpreter.get_input_details())
-        made = _by_name(interpreter.get_output_details())
-        values = [tensor for tensor in given if not _is_state(tensor)]
-        results = [tensor for tensor in made if not _is_state(tensor)]
-        states_in = [tensor for tensor in given if _is_state(tensor)]
-        states_out = [tensor for tensor in made if _is_state(tensor)]
+    def __init__(
+        self, interpreter: Any, path: Path, inputs: tuple[int, ...], output: int, *, apart: bool
+    ) -> None:
+        given, made = interpreter.get_input_details(), interpreter.get_output_details()
+        if apart:
+            pieces = len(PIECES)
+            values, states_in = _by_name(given[:-pieces]), given[-pieces:]
+            results, states_out = made[:-pieces], made[-pieces:]
+        else:
+            values = _by_name([tensor for tensor in given if not _is_state(tensor)])
+            results = [tensor for tensor in made if not _is_state(tensor)]
+            states_in = [tensor for tensor in given if _is_state(tensor)]
+            states_out = [tensor for tensor in made if _is_state(tensor)]
         if (
             tuple(_size(tensor) for tensor in values) != inputs
             or [_size(tensor) for tensor in results] != [output]
-            or len(states_in) != 1
-            or len(states_out) != 1
-            or _size(states_in[0]) != _size(states_out[0])
+            or not states_in
+            or [_size(tensor) for tensor in states_in] != [_size(tensor) for tensor in states_out]
             or any(tensor["dtype"] is not np.float32 for tensor in (*given, *made))
         ):
             raise ModelError(
@@ -113,23 +128,29 @@ class LiteStage:
                 "Delete it and run: pipedtln models fetch"
             )
         self._invoke: Callable[[], None] = interpreter.invoke
-        self._values: tuple[View, ...] = tuple(_view(interpreter, tensor) for tensor in values)
-        self._result = _view(interpreter, results[0])
-        self._state_in = _view(interpreter, states_in[0])
-        self._state_out = _view(interpreter, states_out[0])
+        # Once, so that whatever is set up at first is set up, and buffers are where they stay.
+        self._invoke()
+        self._values = tuple(_buffer(interpreter, tensor) for tensor in values)
+        self._result = _buffer(interpreter, results[0])
+        self._states = tuple(
+            (_buffer(interpreter, before), _buffer(interpreter, after))
+            for before, after in zip(states_in, states_out, strict=True)
+        )
         self.reset()
 
     def run(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         """Infer one frame; see :class:`Stage`."""
-        for view, value in zip(self._values, inputs):  # noqa: B905 - sizes are held by the caller
-            view()[:] = value
+        for buffer, value in zip(self._values, inputs):  # noqa: B905 - sizes are held by the caller
+            buffer[:] = value
         self._invoke()
-        out[:] = self._result()
-        self._state_in()[:] = self._state_out()
+        out[:] = self._result
+        for before, after in self._states:
+            before[:] = after
 
     def reset(self) -> None:
         """Zero the state, as if newly made."""
-        self._state_in().fill(0.0)
+        for before, _ in self._states:
+            before.fill(0.0)
 
 
 def _find_interpreter() -> tuple[str, Any]:
@@ -170,9 +191,15 @@ def _size(tensor: dict[str, Any]) -> int:
     return int(np.prod(tensor["shape"]))
 
 
-def _view(interpreter: Any, tensor: dict[str, Any]) -> View:
-    view: View = interpreter.tensor(tensor["index"])
-    return view
+def _buffer(interpreter: Any, tensor: dict[str, Any]) -> Tensor:
+    """The interpreter's memory of a tensor, valid as long as the interpreter.
+
+    Its own views would do, but must not live while it runs, and making a view for each use costs
+    more than the copy it is for.
+    """
+    address = interpreter.tensor(tensor["index"])().ctypes.data
+    memory = (ctypes.c_float * _size(tensor)).from_address(address)
+    return np.frombuffer(memoryview(memory).cast("B"), np.float32)
 
 
 def _one_line(error: BaseException) -> str:

@@ -96,13 +96,13 @@ class NoiseSuppressor:
         check_block(out, HOP, "out")
         self._kept[:] = self._moved
         self._newest[:] = mic
-        rfft(self._frame, out=self._spectrum)
+        rfft(self._frame, self._spectrum)
         np.abs(self._spectrum, out=self._magnitude)
         np.square(self._magnitude, out=self._power)
         self._masks.run(self._magnitudes, self._gain)
         # A real gain leaves the phase alone, so magnitude and phase need not be taken apart.
         np.multiply(self._spectrum, self._gain, out=self._spectrum)
-        irfft(self._spectrum, FRAME, out=self._masked)
+        irfft(self._spectrum, self._masked)
         self._frames.run(self._masked_frames, self._clean)
         self._sum.add(self._clean, out)
 
