@@ -1,11 +1,13 @@
 """What one hop costs, against the published recipe, and with block-wise weights or float ones.
 
-Run it on a quiet machine: python benchmarks/hot_path.py [--json] [MODEL]...
+Run it on a quiet machine: python benchmarks/hot_path.py [--json] [--old-python PYTHON] [MODEL]...
 
 All take turns in short rounds within one run, so that whatever slows the machine slows all. A
 round's ratio compares neighbours; the table tells the medians over all rounds. "recipe" and "ours"
-run the same int8 files on the same runtime, "runtime" is that runtime's own share (the network
-without anything around it); "block8" and "float" are our processor with those weights.
+run the same int8 files on the same runtime, "runtime" is that runtime's own share (the network as
+published, without anything around it), "apart" the same of the network as we load it; "block8" and
+"float" are our processor with those weights. "live" is a hop every 8 ms, as sound comes: whatever
+ran meanwhile has the caches. PYTHON, with tflite-runtime in it, runs the recipe there: "old".
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ import argparse
 import contextlib
 import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +46,22 @@ BLOCK8_GOAL = 1.2
 """Most that block8 may cost, as a multiple of ours in int8."""
 HOPS = 125
 """Hops in a round: one second of sound."""
+LIVE_ROUNDS = 3
+OLD_GOAL = 0.25
+"""Most that ours may cost, as a share of the recipe on tflite-runtime."""
+OLD_RECIPE = """
+import sys, time
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from tests.dtln.recipe import Recipe
+recipe = Recipe(*sys.argv[2:4])
+mic, ref = np.load(sys.argv[4])
+print("ready", flush=True)
+for _ in sys.stdin:
+    started = time.process_time()
+    recipe.run(mic, ref)
+    print(time.process_time() - started, flush=True)
+"""
 
 
 def main() -> None:
@@ -49,16 +70,27 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(NAMES), metavar="MODEL")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--old-python", help="a Python with tflite-runtime")
     options = parser.parse_args()
-    rows = [measure(name, options.rounds) for name in options.names]
+    rows = [measure(name, options.rounds, options.old_python) for name in options.names]
     if options.json:
-        goals = {"ratio": GOAL, "block8_ratio": BLOCK8_GOAL}
+        goals = {"ratio": GOAL, "old_ratio": OLD_GOAL, "block8_ratio": BLOCK8_GOAL}
         print(json.dumps({"goals": goals, "numpy": np.__version__, "models": rows}, indent=2))
         return
     table = Table(box=None)
-    for title in ("model", "recipe µs", "ours µs", "runtime µs", "ours/recipe"):
+    for title in (
+        "model",
+        "recipe µs",
+        "ours µs",
+        "runtime µs",
+        "apart µs",
+        "apart/recipe",
+        "ours/recipe",
+    ):
         table.add_column(title)
-    for title in ("block8 µs", "block8/ours", "float µs", "float/ours"):
+    for title in ("block8 µs", "block8/ours", "float µs", "float/ours", "old µs", "ours/old"):
+        table.add_column(title)
+    for title in ("live recipe µs", "live ours µs", "live block8 µs"):
         table.add_column(title)
     for row in rows:
         table.add_row(row["model"], *(_text(row, key) for key in list(row)[1:]))
@@ -69,7 +101,7 @@ def _text(row: dict[str, Any], key: str) -> str:
     return "–" if row[key] is None else f"{row[key]:.{2 if key.endswith('ratio') else 0}f}"
 
 
-def measure(name: str, rounds: int) -> dict[str, Any]:
+def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, Any]:
     """Time all on one int8 model; microseconds of CPU time per hop, medians over the rounds."""
     located = locate_model(name)
     recipe = Recipe(*located.files)
@@ -91,21 +123,35 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
         "recipe": plainly,
         "ours": partial(run, load_processor(name)),
         "runtime": _bare(located),
+        "apart": _bare_apart(load_processor(name)),
     }
     for kind in ("block8", "float"):
         with contextlib.suppress(ModelError):  # not on this machine, or its runtime is not
             works[kind] = partial(run, load_processor(name.replace("int8", kind)))
     for work in works.values():
         work()
-    timed = [{kind: _cpu(work) for kind, work in works.items()} for _ in range(rounds)]
+    with _old(old_python, located, np.stack((mic, ref))) as old:
+        timed = [
+            {kind: _cpu(work) for kind, work in works.items()} | {"old": old()}
+            for _ in range(rounds)
+        ]
+    steps: dict[str, Callable[..., object]] = {"recipe": recipe.step}
+    for kind in ("ours", "block8"):
+        if kind in works:
+            processor = load_processor(name if kind == "ours" else name.replace("int8", kind))
+            steps[kind] = partial(_hop, processor, out)
+    live: dict[str, list[float]] = {kind: [] for kind in steps}
+    for _ in range(LIVE_ROUNDS):
+        for kind, step in steps.items():
+            live[kind].append(_live(step, blocks))
 
     def cost(kind: str) -> float | None:
-        if kind not in works:
+        if kind not in timed[0] or np.isnan(timed[0][kind]):
             return None
         return round(statistics.median(times[kind] for times in timed) * 1e6 / HOPS, 1)
 
     def ratio(kind: str, other: str) -> float | None:
-        if kind not in works:
+        if any(one not in timed[0] or np.isnan(timed[0][one]) for one in (kind, other)):
             return None
         return round(statistics.median(times[kind] / times[other] for times in timed), 3)
 
@@ -114,11 +160,19 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
         "recipe_us": cost("recipe"),
         "ours_us": cost("ours"),
         "runtime_us": cost("runtime"),
+        "apart_us": cost("apart"),
+        "apart_ratio": ratio("apart", "recipe"),
         "ratio": ratio("ours", "recipe"),
         "block8_us": cost("block8"),
         "block8_ratio": ratio("block8", "ours"),
         "float_us": cost("float"),
         "float_ratio": ratio("float", "ours"),
+        "old_us": cost("old"),
+        "old_ratio": ratio("ours", "old"),
+        **{
+            f"live_{kind}_us": round(statistics.median(live[kind]), 1) if kind in live else None
+            for kind in ("recipe", "ours", "block8")
+        },
     }
 
 
@@ -134,6 +188,71 @@ def _bare(located: Located) -> Callable[[], None]:
             recipe.two.invoke()
 
     return infer
+
+
+def _bare_apart(processor: Any) -> Callable[[], None]:
+    """The same two inferences as our processor has loaded them."""
+    one, two = processor._masks._invoke, processor._frames._invoke
+
+    def infer() -> None:
+        for _ in range(HOPS):
+            one()
+            two()
+
+    return infer
+
+
+@contextlib.contextmanager
+def _old(
+    python: str | None, located: Located, sound: NDArray[np.float32]
+) -> Iterator[Callable[[], float]]:
+    """The recipe in a process of another Python; NaN without one."""
+    if python is None:
+        yield lambda: float("nan")
+        return
+    root = str(Path(__file__).resolve().parents[1])
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, sound)
+        file.flush()
+        command = [python, "-c", OLD_RECIPE, root, *map(str, located.files), file.name]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        ) as process:
+            assert process.stdin and process.stdout
+            given, told = process.stdin, process.stdout
+            told.readline()
+
+            def run() -> float:
+                given.write("\n")
+                return float(told.readline())
+
+            run()
+            yield run
+            given.close()
+
+
+def _hop(
+    processor: Processor,
+    out: NDArray[np.float32],
+    mic: NDArray[np.float32],
+    ref: NDArray[np.float32],
+) -> None:
+    processor.process(mic, ref, out)
+
+
+def _live(
+    step: Callable[..., object], blocks: list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+) -> float:
+    """Median CPU time of a hop, in µs, with 8 ms from each to the next."""
+    times = []
+    due = time.perf_counter()
+    for mic, ref in blocks:
+        due += HOP / 16_000
+        time.sleep(max(0.0, due - time.perf_counter()))
+        started = time.thread_time()
+        step(mic, ref)
+        times.append(time.thread_time() - started)
+    return statistics.median(times) * 1e6
 
 
 def _cpu(work: Callable[[], None]) -> float:
