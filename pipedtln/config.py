@@ -213,10 +213,10 @@ def _keys() -> dict[str, Key]:
         ),
         key(
             "backend",
-            "What carries the sound: auto, pulse (PulseAudio and PipeWire) or portaudio.",
+            "What carries the sound: auto, pulse (PulseAudio and PipeWire), pipewire or portaudio.",
             '"auto": pulse; portaudio if no server answers for ten seconds and cards for\n'
             "microphone and output are there, until a server answers after all.",
-            choices=("auto", "pulse", "portaudio"),
+            choices=("auto", "pulse", "pipewire", "portaudio"),
         ),
         key(
             "latency",

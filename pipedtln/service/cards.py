@@ -70,6 +70,7 @@ class CardSupervisor:
         self._problem: str | None = None
         self._rescan = Backoff(RESCAN_S, MOST_RESCAN_S)
         self._left_at: float | None = None
+        self.backend = "portaudio"
         self.view = View()
         self.alive_at = monotonic()
         """Monotonic time of the last completed look, for the watchdog."""

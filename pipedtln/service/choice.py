@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
+from pipedtln.audio.api import AudioBackend
+from pipedtln.audio.pipewire import PipeWireBackend
 from pipedtln.audio.pulse import PulseBackend
 from pipedtln.audio.server import connect
 from pipedtln.config import Config
@@ -28,16 +30,18 @@ AnySupervisor = Supervisor | CardSupervisor
 def make_supervisor(
     config: Config, engine: Engine, on_change: Callable[[], None], backend: str | None = None
 ) -> AnySupervisor:
-    """The supervisor that the settings or ``backend`` name; ``"auto"`` is the sound server's.
+    """The supervisor that the settings or ``backend`` name; ``"auto"`` is the pulse server's.
 
     Raises
     ------
     ServerError
         If PortAudio is named and not installed.
     """
-    if (backend or config.backend) == "portaudio":
+    backend = backend or config.backend
+    if backend == "portaudio":
         return CardSupervisor(config, engine, on_change)
-    return Supervisor(config, PulseBackend(), engine, DeviceMemory(), on_change)
+    streams: AudioBackend = PipeWireBackend() if backend == "pipewire" else PulseBackend()
+    return Supervisor(config, streams, engine, DeviceMemory(), on_change)
 
 
 class BackendChoice:
@@ -48,9 +52,9 @@ class BackendChoice:
 
     def due(self, config: Config, now: AnySupervisor) -> bool:
         """Whether :meth:`other` may have something else to say; quick."""
-        on_cards = isinstance(now, CardSupervisor)
         if config.backend != "auto":
-            return (config.backend == "portaudio") != on_cards
+            return config.backend != now.backend
+        on_cards = isinstance(now, CardSupervisor)
         if not on_cards and now.view.survey is not None:
             self._alone_since = monotonic()
             return False

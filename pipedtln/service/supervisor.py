@@ -77,6 +77,7 @@ class Supervisor:
         self._examined_at = 0.0
         self._left_at: float | None = None
         self._remove_devices = False
+        self.backend = backend.name
         self.view = View()
         self.alive_at = monotonic()
         """Monotonic time of the last completed look, for the watchdog."""
