@@ -148,9 +148,7 @@ class _Loop(c.Structure):
 StreamState = c.CFUNCTYPE(None, _P, c.c_int, c.c_int, c.c_char_p)
 StreamProcess = c.CFUNCTYPE(None, _P)
 CoreError = c.CFUNCTYPE(None, _P, c.c_uint32, c.c_int, c.c_int, c.c_char_p)
-Global = c.CFUNCTYPE(
-    None, _P, c.c_uint32, c.c_uint32, c.c_char_p, c.c_uint32, c.POINTER(Dict)
-)
+Global = c.CFUNCTYPE(None, _P, c.c_uint32, c.c_uint32, c.c_char_p, c.c_uint32, c.POINTER(Dict))
 GlobalRemove = c.CFUNCTYPE(None, _P, c.c_uint32)
 ProxyRemoved = c.CFUNCTYPE(None, _P)
 ProxyError = c.CFUNCTYPE(None, _P, c.c_int, c.c_int, c.c_char_p)
@@ -275,7 +273,9 @@ def events(length: int, callbacks: dict[int, Any]) -> c.Array[c.c_void_p]:
 
 def dictionary(words: dict[str, str]) -> Dict:
     """A ``spa_dict`` that keeps its words."""
-    items = (DictItem * len(words))(*((k.encode(), v.encode()) for k, v in words.items()))
+    items = (DictItem * len(words))(
+        *(DictItem(key.encode(), value.encode()) for key, value in words.items())
+    )
     return Dict(0, len(words), items)
 
 

@@ -46,9 +46,9 @@ MONITOR = ".monitor"
 BUFFERS = 32
 BUFFER_SAMPLES = 1024
 WATCH_CYCLES = 64
-"""Cycles whose least queue is compared with the clock's account."""
+"""Cycles whose fullest queue is compared with the clock's account."""
 ASTRAY = 32
-"""Samples (2 ms) by which they may differ: buffers are counted whole."""
+"""Samples (2 ms) by which they may differ."""
 
 
 class PipeWireBackend:
@@ -119,13 +119,18 @@ class PipeWireSession:
         """Where the device's time is, and samples of one cycle of it."""
         self._written: int | None = None
         """Where in the device's time the next write lies; None before the first."""
-        self._least_excess: int | None = None
+        self._dry = True
+        self._most_excess: int | None = None
         self._usual_excess: int | None = None
         self._cycles_seen = 0
         self.mic = Ring(RING_SECONDS * route.sample_rate)
         self.ref = Ring(RING_SECONDS * route.sample_rate)
         self.counters = Counters()
+        self._links: list[Callable[[], None]] = []
         self._undo = ExitStack()
+        # Last: links that are taken away before their streams leave two descriptors open each
+        # time (0.3.65), of messages to what is no longer there.
+        self._undo.callback(self._forget_links)
         try:
             sources, monitors, sinks = self._devices()
             graph.do(self._make)
@@ -147,8 +152,11 @@ class PipeWireSession:
 
     @property
     def period(self) -> int:
-        """Samples of a cycle of the graph, which may be fewer or more than asked for."""
-        return self._cycle
+        """Samples of a cycle of the graph, or as asked for if that is more.
+
+        Other apps may make cycles shorter, which does not make ours less late.
+        """
+        return max(self._cycle, self._route.period)
 
     @property
     def paired(self) -> bool:
@@ -167,6 +175,7 @@ class PipeWireSession:
         late = self._taken - self._written
         self._written += len(block)
         if late > 0:
+            self._note_dry()
             block = block[late:]
         if len(block):
             self._queue(block)
@@ -255,26 +264,34 @@ class PipeWireSession:
         self._compare(time.queued)
 
     def _compare(self, queued: int) -> None:
-        """Hold the clock's account against the queue's: where the device paused, they differ."""
+        """Hold the clock's account against the queue's: where the device paused, they differ.
+
+        Buffers leave the queue whole, so that it tells too little by up to one of them. The most
+        that it tells over a while is right but for what the resampler keeps, which stays the same.
+        """
         if self._written is None:
             return
         ahead = self._written - self._taken
         if ahead < 0:
-            if not queued:
-                self.counters.underruns += self._usual_excess is not None
-                self._usual_excess = None
+            self._note_dry()
             return
+        self._dry = False
         excess = queued - ahead
-        least = self._least_excess
-        self._least_excess = excess if least is None else min(least, excess)
+        most = excess if self._most_excess is None else max(excess, self._most_excess)
+        self._most_excess = most
         self._cycles_seen += 1
-        if self._cycles_seen % WATCH_CYCLES:
+        if self._cycles_seen < WATCH_CYCLES:
             return
-        least, self._least_excess = self._least_excess, None
+        self._most_excess, self._cycles_seen = None, 0
         if self._usual_excess is None:
-            self._usual_excess = 0
-        if abs(least) > ASTRAY:
-            self._written += least
+            self._usual_excess = most
+        elif abs(most - self._usual_excess) > ASTRAY:
+            self._written += most - self._usual_excess
+
+    def _note_dry(self) -> None:
+        self.counters.underruns += not self._dry
+        self._dry = True
+        self._most_excess, self._cycles_seen = None, 0
 
     def _queue(self, block: Block) -> None:
         buffer = self._lib.pw_stream_dequeue_buffer(self._playback)
@@ -404,9 +421,14 @@ class PipeWireSession:
         # Ports linked to one are added up there; a mono mix is their mean.
         self._gains = (1 / len(sources), 1 / max(1, len(monitors)))
         for source, sink in links:
-            self._undo.callback(
-                self._graph.link(source, sink, lambda: self._fail("a link to a device ended"))
-            )
+            self._links.append(self._graph.link(source, sink, self._link_ended))
+
+    def _link_ended(self) -> None:
+        self._fail("a link to a device ended")
+
+    def _forget_links(self) -> None:
+        while self._links:
+            self._links.pop()()
 
     def _await(self, done: Callable[[], bool], timeout: float = OPEN_TIMEOUT_S) -> None:
         end = monotonic() + timeout
