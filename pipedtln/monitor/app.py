@@ -65,20 +65,23 @@ class MonitorApp(App[None]):
         self._wanted_strength: int | None = None
         self._looking = asyncio.Lock()
         self._last_levels = self._last_spectra = 0.0
+        # Kept, not looked for by name: an answer of the bus may find the screen empty, at the end.
+        self._headline = Static("looking for the service", id="headline", markup=False)
+        names = ("devices", "steering", "figures")
+        self._lines = {name: Static(id=name, classes="line", markup=False) for name in names}
+        titles = (("mic", "microphone"), ("ref", "reference"), ("out", "output"))
+        self._meters = {name: Meter(title, id=name) for name, title in titles}
+        self._spectrograms = {name: Spectrogram(id=name) for name in ("before", "after")}
 
     def compose(self) -> ComposeResult:
         """From top to bottom; the spectrograms share what height is left."""
-        yield Static("looking for the service", id="headline", markup=False)
-        yield Static(id="devices", classes="line", markup=False)
-        yield Static(id="steering", classes="line", markup=False)
-        yield Static(id="figures", classes="line", markup=False)
-        yield Meter("microphone", id="mic")
-        yield Meter("reference", id="ref")
-        yield Meter("output", id="out")
+        yield self._headline
+        yield from self._lines.values()
+        yield from self._meters.values()
         yield Static("microphone, 0-8 kHz", classes="title", markup=False)
-        yield Spectrogram(id="before")
+        yield self._spectrograms["before"]
         yield Static("output, 0-8 kHz", classes="title", markup=False)
-        yield Spectrogram(id="after")
+        yield self._spectrograms["after"]
         yield Footer()
 
     async def on_mount(self) -> None:
@@ -144,16 +147,16 @@ class MonitorApp(App[None]):
             except ServiceError as error:
                 self._now = None
                 self._wanted_strength = None
-                self._say("headline", str(error))
-                for name in ("devices", "steering", "figures"):
-                    self._say(name, "")
+                self._headline.update(str(error))
+                for line in self._lines.values():
+                    line.update("")
                 self._silence_meters()
                 self._silence_spectrograms("waiting for the service")
                 return
-        self._say("headline", facts.headline(self._now))
-        self._say("devices", facts.devices(self._now))
-        self._say("steering", facts.steering(self._now))
-        self._say("figures", facts.figures(self._now))
+        self._headline.update(facts.headline(self._now))
+        self._lines["devices"].update(facts.devices(self._now))
+        self._lines["steering"].update(facts.steering(self._now))
+        self._lines["figures"].update(facts.figures(self._now))
         late = asyncio.get_running_loop().time() - _SILENT_AFTER_S
         if self._last_levels < late:
             self._silence_meters()
@@ -178,31 +181,20 @@ class MonitorApp(App[None]):
     def _show_levels(self, mic: float, ref: float, out: float) -> None:
         self._last_levels = asyncio.get_running_loop().time()
         for name, level in (("mic", mic), ("ref", ref), ("out", out)):
-            self._meter(name).show(level)
+            self._meters[name].show(level)
 
     def _show_spectra(self, mic: bytes, out: bytes) -> None:
         self._last_spectra = asyncio.get_running_loop().time()
-        self._spectrogram("before").add(mic)
-        self._spectrogram("after").add(out)
+        self._spectrograms["before"].add(mic)
+        self._spectrograms["after"].add(out)
 
     def _silence_meters(self) -> None:
-        for name in ("mic", "ref", "out"):
-            self._meter(name).show(None)
+        for meter in self._meters.values():
+            meter.show(None)
 
     def _silence_spectrograms(self, note: str) -> None:
-        for name in ("before", "after"):
-            self._spectrogram(name).clear(note)
+        for spectrogram in self._spectrograms.values():
+            spectrogram.clear(note)
 
     def _complain(self, error: PipedtlnError) -> None:
         self.notify(str(error), severity="error", timeout=8, markup=False)
-
-    # The base screen, not the one on top: a menu may be open.
-
-    def _say(self, name: str, text: str) -> None:
-        self.screen_stack[0].query_one(f"#{name}", Static).update(text)
-
-    def _meter(self, name: str) -> Meter:
-        return self.screen_stack[0].query_one(f"#{name}", Meter)
-
-    def _spectrogram(self, name: str) -> Spectrogram:
-        return self.screen_stack[0].query_one(f"#{name}", Spectrogram)

@@ -198,6 +198,15 @@ def test_the_service_and_the_bus_may_come_go_and_come_back(bus: SessionBus) -> N
     asyncio.run(run())
 
 
+def test_an_answer_that_finds_the_screen_empty_is_no_error(bus: SessionBus) -> None:
+    # As at the end, when the widgets are gone and the bus still answers.
+    async def scene(pilot: Pilot[None], bridge: QuietBridge) -> None:
+        await pilot.app.screen.remove_children()
+        await pilot.pause(1.2)
+
+    play(bus, scene)
+
+
 def test_leaving_ends_the_subscription(bus: SessionBus) -> None:
     async def run() -> None:
         bridge = RichBridge()
