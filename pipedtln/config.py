@@ -215,7 +215,8 @@ def _keys() -> dict[str, Key]:
             "backend",
             "What carries the sound: auto, pulse (PulseAudio and PipeWire), pipewire or portaudio.",
             '"auto": pulse; portaudio if no server answers for ten seconds and cards for\n'
-            "microphone and output are there, until a server answers after all.",
+            'microphone and output are there, until a server answers after all. "pipewire":\n'
+            "PipeWire's own graph, a shorter way than through its pulse server.",
             choices=("auto", "pulse", "pipewire", "portaudio"),
         ),
         key(

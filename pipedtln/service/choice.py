@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from pipedtln.audio.api import AudioBackend
+from pipedtln.audio.api import AudioBackend, Route, Session
 from pipedtln.audio.pipewire import PipeWireBackend
 from pipedtln.audio.pulse import PulseBackend
 from pipedtln.audio.server import connect
@@ -40,8 +40,35 @@ def make_supervisor(
     backend = backend or config.backend
     if backend == "portaudio":
         return CardSupervisor(config, engine, on_change)
-    streams: AudioBackend = PipeWireBackend() if backend == "pipewire" else PulseBackend()
+    streams: AudioBackend = ShortestWay() if backend == "pipewire" else PulseBackend()
     return Supervisor(config, streams, engine, DeviceMemory(), on_change)
+
+
+class ShortestWay:
+    """PipeWire's own graph where it can be had, else the pulse server: the voice goes on."""
+
+    name = PipeWireBackend.name
+
+    def __init__(self) -> None:
+        self._graph = PipeWireBackend()
+        self._pulse = PulseBackend()
+        self._told: str | None = None
+
+    def open(self, route: Route, wake: Callable[[], None]) -> Session:
+        """See :meth:`pipedtln.audio.api.AudioBackend.open`."""
+        try:
+            self._graph.connect()
+        except ServerError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                LOG.warning("%s; going through the pulse server", error)
+            return self._pulse.open(route, wake)
+        return self._graph.open(route, wake)
+
+    def close(self) -> None:
+        """Leave both."""
+        self._graph.close()
+        self._pulse.close()
 
 
 class BackendChoice:

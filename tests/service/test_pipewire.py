@@ -96,3 +96,16 @@ def test_backend_changes_while_an_app_records(
             native.wait_for(lambda status: status.state == "bypassed", 10.0)
             app.wait(1.0)
             assert wait_heard(app, LOW) < IN_TIME_S
+
+
+def test_without_pipewire_the_voice_goes_through_the_pulse_server(
+    pulseaudio: PrivateServer, models: Path
+) -> None:
+    with (
+        RunningBridge(pulseaudio, "--backend", "pipewire", env={"PIPEDTLN_BYPASS": "on"}) as bridge,
+        pulseaudio.player(tone(LOW), pulseaudio.MICROPHONE_INPUT, rate=16_000),
+    ):
+        bridge.wait_for(lambda status: status.mic == pulseaudio.MICROPHONE)
+        with pulseaudio.recorder(MICROPHONE) as app:
+            assert wait_heard(app, LOW) < IN_TIME_S
+        assert bridge.log().count("going through the pulse server") == 1
