@@ -48,28 +48,48 @@ class System:
     ``way``: "none", "as is" (the published recipe), "auto" (as ``pipedtln process``: noise
     suppressor while there is no far end, alignment with foresight), "file" (the same with the
     named network alone) or "live" (as the service: as "auto", but without foresight).
+    ``quiet``: the noise suppressor of "auto" and "live".
     """
 
     name: str
     way: str
     model: str = ""
+    quiet: str = ""
 
 
-def systems(default: str, others: Sequence[str]) -> list[System]:
-    """Everything that is compared; networks that are not on this machine are left out."""
+def systems(process: str, live: str, others: Sequence[str]) -> list[System]:
+    """Everything that is compared; networks that are not on this machine are left out.
+
+    Parameters
+    ----------
+    process, live : networks of pipedtln's default, as ``"ns-int8/aec-512-int8"``
+    others : more ways for ``pipedtln process``, as ``"aec-256-int8"`` (that network alone) or as
+        the defaults; after ``"live:"``, more ways for the bridge
+    """
     wanted = [System("unprocessed", "none")]
     wanted += [
         System(f"published {units} int8", "as is", f"aec-{units}-int8") for units in (128, 256, 512)
     ]
-    wanted += [System("pipedtln process", "auto", default)]
-    wanted += [System(f"process {name}", "file", name) for name in others]
-    wanted += [System("pipedtln live", "live", default)]
-    return [system for system in wanted if not system.model or _present(system.model)]
+    wanted += [_pair("pipedtln process", "auto", process)]
+    for other in others:
+        way, _, names = other.rpartition(":")
+        if way or "/" in names:
+            wanted += [_pair(f"{way or 'process'} {names}", way or "auto", names)]
+        else:
+            wanted += [System(f"process {names}", "file", names)]
+    wanted += [_pair("pipedtln live", "live", live)]
+    return [system for system in wanted if _present(system.model) and _present(system.quiet)]
+
+
+def _pair(name: str, way: str, networks: str) -> System:
+    quiet, _, model = networks.partition("/")
+    return System(name, way, model, quiet)
 
 
 def _present(model: str) -> bool:
     try:
-        locate_model(model)
+        if model:
+            locate_model(model)
     except ModelError:
         return False
     return True
@@ -91,9 +111,9 @@ def cleaned(system: System, case: Case) -> Sound:
     mic, ref = _whole_hops(case.mic), _whole_hops(case.ref)
     inner = network(system.model)
     if system.way == "live":
-        networks = NetworkSwitch(load_processor("ns-int8"), [inner])
+        networks = NetworkSwitch(load_processor(system.quiet), [inner])
         return stream(Voice(FailOpen(networks)), mic, ref, len(case.mic))
-    quiet = load_processor("ns-int8") if system.way == "auto" else None
+    quiet = load_processor(system.quiet) if system.quiet else None
     pairs = ((mic[at : at + HOP], ref[at : at + HOP]) for at in range(0, len(mic), HOP))
     if system.way in ("file", "auto"):
         ref = np.concatenate([pair[1] for pair in align_ahead(pairs)])
@@ -122,8 +142,8 @@ def _whole_hops(sound: Sound, silence_hops: int = 9) -> Sound:
 def measured(system: System, case: Case, folder: Path) -> Scores:
     """Scores of a system on a case, from the cache where it has them."""
     digest = hashlib.sha256(case.mic.tobytes() + case.ref.tobytes()).hexdigest()
-    key = f"{VERSION}|{system.way}|{system.model}|{digest}"
-    if system.way in ("file", "live"):
+    key = f"{VERSION}|{system.way}|{system.model}|{system.quiet}|{digest}"
+    if system.way in ("auto", "file", "live"):
         key += _code_version(live=system.way == "live")
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
     if path.exists():
@@ -245,16 +265,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-kind", type=int, default=2, help="scenes of each kind")
-    parser.add_argument("--model", default="aec-512-int8", help="echo canceller of pipedtln's auto")
-    parser.add_argument("--also", nargs="*", default=[], help="more networks, aligned")
+    parser.add_argument("--process", default="ns-int8/aec-512-int8", help="auto's networks, files")
+    parser.add_argument("--live", default="ns-int8/aec-512-int8", help="auto's networks, live")
+    parser.add_argument("--also", nargs="*", default=[], help="more networks or pairs, aligned")
     parser.add_argument("--recordings", type=Path, default=Path("../shared/audio"))
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--write", action="store_true", help="into docs/quality.md")
     options = parser.parse_args()
     folder = options.cache or Path(tempfile.gettempdir()) / "pipedtln-quality"
     folder.mkdir(parents=True, exist_ok=True)
-    default = locate_model(options.model).model.name
-    compared = systems(default, options.also)
+    compared = systems(options.process, options.live, options.also)
     console = Console(width=200)
     results: Results = {}
     with Progress(console=console) as progress:
@@ -271,7 +291,8 @@ def main() -> None:
     tables = {"summary": summary(results, names, made), "subsets": by_subset(results, names, made)}
     if real:
         tables["recorded"] = summary(results, names, real)
-    console.print(f"pipedtln is {default}; {len(made)} simulated scenes, {len(real)} recordings")
+    console.print(f"process is {options.process}, live {options.live}")
+    console.print(f"{len(made)} simulated scenes, {len(real)} recordings")
     for title, rows in tables.items():
         console.print(shown(rows, title))
     picture = Path("docs/quality.png") if options.write else folder / "quality.png"
