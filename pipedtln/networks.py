@@ -28,6 +28,13 @@ ECHOES = (
     "aec-128-int8",
 )
 """Echo cancellers for ``auto``, largest first, of each size the best first."""
+RECORDING_QUIET = ("ns-float", "ns-block8", "ns-int8")
+RECORDING_ECHOES = tuple(
+    f"aec-{size}-{precision}"
+    for size in (512, 256, 128)
+    for precision in ("float", "block8", "int8")
+)
+"""The same for recordings, which can wait: of each size the most exact first."""
 DEAREST = 4.0
 """Times int8's cost above which block8 of the same size is passed over.
 
@@ -88,9 +95,8 @@ def choose_model(
 def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
     """Load the network of a name, to process a recording.
 
-    ``"auto"`` takes the largest echo canceller whatever the machine bears, so that the same
-    recording gives the same result everywhere, and a noise suppressor while the reference is
-    silent.
+    ``"auto"`` takes the largest echo canceller that is here, the most exact one of its size,
+    whatever the machine bears, and a noise suppressor while the reference is silent.
 
     Raises
     ------
@@ -100,6 +106,9 @@ def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
     InputError
         If there is a reference and the named network does not listen to one.
     """
+    quiet = _first_present(RECORDING_QUIET) if wanted == AUTO else None
+    if quiet is not None and not reference:
+        return ModelChoice(quiet[0], quiet[1], None)
     if wanted != AUTO or not reference:
         located = locate_model(wanted, reference=reference)
         if reference and located.model.kind != "aec":
@@ -108,13 +117,12 @@ def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
                 "or no --ref"
             )
         return ModelChoice(located.model.name, make_processor(located), None)
-    echo = _first_present(ECHOES)
+    echo = _first_present(RECORDING_ECHOES)
     if echo is None:
         raise ModelError(
             "no echo canceller's weights are on this machine, and --ref needs one. "
             "Get them with: pipedtln models fetch"
         )
-    quiet = _first_present(QUIET)
     if quiet is None:
         return ModelChoice(echo[0], echo[1], None)
     assert isinstance(echo[1], EchoCanceller)

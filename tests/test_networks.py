@@ -9,7 +9,14 @@ import pytest
 
 from pipedtln import networks as choice
 from pipedtln.dtln.derive import missing_builders
-from pipedtln.networks import choose_model
+from pipedtln.dtln.loader import locate_model, make_processor
+from pipedtln.errors import ModelError
+from pipedtln.networks import (
+    RECORDING_ECHOES,
+    RECORDING_QUIET,
+    choose_for_recording,
+    choose_model,
+)
 
 
 @pytest.mark.skipif(bool(missing_builders()), reason="onnxruntime or onnx is not installed")
@@ -40,3 +47,18 @@ def test_the_smallest_stays_where_all_are_too_slow(
     name = choose_model("auto", True, 1).name
     assert name is not None
     assert "/ aec-128-" in name
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_recording_gets_the_most_exact_network_that_is_here(
+    reference: bool, models: Path
+) -> None:
+    name = choose_for_recording("auto", reference).name
+    assert name is not None
+    quiet, _, echo = name.removeprefix("auto (").rstrip(")").partition(" / ")
+    for found, order in ((quiet, RECORDING_QUIET), (echo, RECORDING_ECHOES)):
+        if found:
+            for better in order[: order.index(found)]:
+                with pytest.raises(ModelError):
+                    make_processor(locate_model(better))
+    assert bool(echo) == reference
