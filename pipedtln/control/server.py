@@ -95,10 +95,13 @@ class ControlServer:
 
     async def stop(self) -> None:
         """Leave the bus; safe to call twice and without start()."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        while self._tasks:
+            # More than once: before Python 3.12 asyncio.wait_for() swallows a cancellation that
+            # comes together with what it waits for (python/cpython issue 86296).
+            for task in self._tasks:
+                task.cancel()
+            _, left = await asyncio.wait(self._tasks, timeout=0.1)
+            self._tasks = list(left)
         bus = self._bus
         self._part()
         if bus is not None and bus.connected:

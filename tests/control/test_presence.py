@@ -54,6 +54,20 @@ def test_without_a_bus_it_starts_all_the_same_and_joins_when_one_comes(bus: Sess
     asyncio.run(scene())
 
 
+def test_stopping_just_when_something_changes_ends_all_the_same(bus: SessionBus) -> None:
+    async def scene(turns: int) -> None:
+        server = ControlServer(QuietBridge(), bus.address)
+        await server.start()
+        await asyncio.sleep(0.3)
+        server.notify()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(server.stop(), 5.0)
+
+    for turns in range(6):
+        asyncio.run(scene(turns))
+
+
 def test_a_bus_that_restarts_gets_the_bridge_back(bus: SessionBus) -> None:
     async def scene() -> None:
         server = ControlServer(QuietBridge(), bus.address, first_retry_s=0.05, last_retry_s=0.2)
