@@ -99,12 +99,22 @@ def upgrade(path: Path) -> Path | None:
     version = document.get("version", FORMAT)
     if version == FORMAT:
         return None
-    kept = path.with_name(f"{path.name}.version-{version}")
+    kept = _kept(path, version)
     write_config(kept, text)
     migrate(document, version, FORMAT)
     document["version"] = FORMAT
     write_config(path, tomlkit.dumps(document))
     return kept
+
+
+def kept_files(path: Path) -> list[Path]:
+    """Files of earlier formats that :func:`upgrade` has kept beside this one."""
+    places = (_kept(path, version) for version in range(1, FORMAT))
+    return [place for place in places if place.is_file()]
+
+
+def _kept(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.version-{version}")
 
 
 def write_config(path: Path, text: str) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 from pipedtln.audio.cards import refresh_cards
 from pipedtln.audio.server import ServerInfo, connect, server_info
 from pipedtln.config import KEYS, load
-from pipedtln.configfile import config_path, default_text, read, save_key, upgrade, write_config
+from pipedtln.configfile import (
+    config_path,
+    default_text,
+    kept_files,
+    read,
+    save_key,
+    upgrade,
+    write_config,
+)
 from pipedtln.devices.cards import choose_card_microphone, choose_card_output
 from pipedtln.devices.listing import list_sinks, list_sources
 from pipedtln.errors import DeviceNotFoundError, InstallError
@@ -115,6 +123,8 @@ class WriteConfig(Step):
         elif deeds and path.is_file():
             result = f"kept {path}"
         if scene.wish.purge:
+            for kept in kept_files(path):
+                _remove(kept)
             remove_folders([str(path.parent)])
         for deed in deeds:
             remove_folders(deed["folders"])

@@ -260,6 +260,19 @@ def test_loopback_follows_the_output_and_stays_off_our_devices(
         virtual.ensure("gone")
 
 
+def test_loopback_goes_with_its_output(server: PrivateServer, pulse: pulsectl.Pulse) -> None:
+    # Without node.dont-fallback PipeWire 1.4 leaves it, connected to nothing.
+    virtual = VirtualDevices(pulse)
+    server.plug_speaker("other_speaker")
+    virtual.ensure("other_speaker")
+    server.unplug_speaker("other_speaker")
+
+    def left() -> list[str]:
+        return [module.role for module in virtual.modules() if module.role == "loopback"]
+
+    assert wait_until(lambda: not left(), 3.0)
+
+
 def test_without_a_real_output_there_is_no_loopback(
     server: PrivateServer, pulse: pulsectl.Pulse
 ) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,6 +210,53 @@ def test_a_killed_service_comes_back_and_makes_no_doubles(desktop: Desktop) -> N
         "the service is restarted",
     )
     assert desktop.own_devices() == own
+
+
+HANGS = """
+from pathlib import Path
+from time import sleep
+from pipedtln.stream.voice import Voice
+
+plain = Voice.process
+
+def process(self, mic, ref, out, *, late=False):
+    while (Path.home() / "hang").exists():
+        sleep(0.05)
+    plain(self, mic, ref, out, late=late)
+
+Voice.process = process
+"""
+
+
+def test_a_worker_that_hangs_is_restarted_and_one_that_idles_is_not(desktop: Desktop) -> None:
+    manager = desktop.manager
+    hooks = manager.home / "hooks"
+    hooks.mkdir()
+    (hooks / "hangs.py").write_text(HANGS)
+    (hooks / "start.py").write_text(
+        "import hangs, runpy, sys\nsys.argv = ['pipedtln', 'run']\n"
+        "runpy.run_module('pipedtln', run_name='__main__')\n"
+    )
+    unit = manager.home / ".config" / "systemd" / "user" / f"{UNIT}.d" / "hang.conf"
+    unit.write_text(
+        "[Service]\nWatchdogSec=2\nRestartSec=100ms\nTimeoutAbortSec=1\nExecStart=\n"
+        f'ExecStart="{sys.executable}" "{hooks / "start.py"}"\n'
+    )
+    desktop.expect("setup", "--yes")
+    first = manager.show(UNIT, "MainPID")
+    time.sleep(6.0)  # nobody records, three times as long as the watchdog waits
+    assert (manager.show(UNIT, "NRestarts"), manager.show(UNIT, "MainPID")) == ("0", first)
+    hang = manager.home / "hang"
+    with desktop.server.recorder("pipedtln_microphone") as app:
+        wait_until(lambda: app.count > 0, "the app records")
+        hang.touch()
+        wait_until(lambda: manager.show(UNIT, "NRestarts") != "0", "the watchdog's restart", 30)
+        hang.unlink()
+        wait_until(lambda: active(desktop), "the service is back")
+        assert manager.show(UNIT, "MainPID") != first
+        assert app.recording
+    assert "has been busy with one hop" in desktop.log()
+    assert json.loads(desktop.expect("status", "--json"))["pid"] != int(first)
 
 
 def test_stopped_service_leaves_no_silent_microphone(desktop: Desktop) -> None:

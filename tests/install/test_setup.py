@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipedtln import configfile, configmigrate
 from pipedtln.audio.server import connect
 from pipedtln.config import Config, load
 from pipedtln.configfile import config_path
@@ -179,6 +180,34 @@ def test_options_change_an_existing_config_and_keep_its_comments(desktop: Privat
     config_path().write_text("# mine\nstrength = 30 # soft\n")
     setup(Wish({"reference": "none"}, service=False), Listener(), NO_PROOF)
     assert config_path().read_text() == '# mine\nstrength = 30 # soft\nreference = "none"\n'
+
+
+def test_settings_of_an_earlier_release_are_upgraded_and_purged_with_what_was_kept(
+    desktop: PrivateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(desktop)
+    monkeypatch.setattr(configfile, "FORMAT", 2)
+    monkeypatch.setitem(
+        configmigrate.STEPS,
+        1,
+        lambda settings: configmigrate.rename(settings, "amount", "strength"),
+    )
+    path = config_path()
+    path.parent.mkdir(parents=True)
+    path.write_text("# mine\nversion = 1\namount = 70  # percent\n")
+    kept = path.with_name("config.toml.version-1")
+    for at in ({"before": "Write the settings"}, {"after": "Write the settings"}, {}):
+        listener = Listener(**at)
+        with suppress(KeyboardInterrupt):
+            setup(Wish(service=False), listener, NO_PROOF)
+    assert load(environment={}).strength == 70
+    assert path.read_text() == "# mine\nversion = 2\nstrength = 70  # percent\n"
+    assert kept.read_text() == "# mine\nversion = 1\namount = 70  # percent\n"
+    teardown(Wish(), Listener())
+    assert (path.exists(), kept.exists()) == (True, True)
+    teardown(Wish(purge=True), Listener())
+    assert snapshot(desktop) == before
+    assert not path.parent.exists()
 
 
 def test_a_broken_config_stops_setup_before_it_does_anything(desktop: PrivateServer) -> None:
