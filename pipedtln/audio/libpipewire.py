@@ -25,7 +25,6 @@ PW_ID_CORE = 0
 PW_STREAM_FLAG_MAP_BUFFERS = 1 << 2
 PW_STREAM_FLAG_DONT_RECONNECT = 1 << 7
 PW_STREAM_STATE_ERROR = -1
-PW_STREAM_STATE_UNCONNECTED = 0
 
 PW_TYPE_NODE = b"PipeWire:Interface:Node"
 PW_TYPE_PORT = b"PipeWire:Interface:Port"
@@ -35,8 +34,7 @@ PW_VERSION_LINK = 3
 
 # Places in the tables of functions, the version before them not counted.
 LOOP_ENTER, LOOP_LEAVE, LOOP_ITERATE, LOOP_GET_FD = 2, 3, 4, 0
-CORE_ADD_LISTENER, CORE_GET_REGISTRY, CORE_CREATE_OBJECT = 0, 5, 6
-REGISTRY_ADD_LISTENER = 0
+ADD_LISTENER, CORE_GET_REGISTRY, CORE_CREATE_OBJECT = 0, 5, 6
 
 # The same of the tables that we hand over, and their lengths.
 CORE_EVENTS, CORE_ERROR = 8, 3
@@ -246,7 +244,7 @@ class LoopControl:
 
 def add_listener(instance: int, hook: Hook, events: c.Array[c.c_void_p]) -> None:
     """Listen to a core or registry."""
-    method(instance, CORE_ADD_LISTENER, _ADD_LISTENER)(c.byref(hook), events, None)
+    method(instance, ADD_LISTENER, _ADD_LISTENER)(c.byref(hook), events, None)
 
 
 def get_registry(core: int) -> int:

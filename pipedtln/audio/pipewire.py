@@ -20,7 +20,6 @@ written too late for its cycle is left out.
 from __future__ import annotations
 
 import ctypes as c
-import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,8 +35,6 @@ from pipedtln.audio.graph import OPEN_TIMEOUT_S, Graph, Port
 from pipedtln.errors import DeviceNotFoundError, ServerError
 from pipedtln.processor import HOP, Block
 from pipedtln.stream.ring import Ring
-
-LOG = logging.getLogger(__name__)
 
 SAMPLE_BYTES = 4
 RING_SECONDS = 1

@@ -81,6 +81,8 @@ class BackendChoice:
         """Whether :meth:`other` may have something else to say; quick."""
         if config.backend != "auto":
             return config.backend != now.backend
+        if now.backend == PipeWireBackend.name:
+            return True
         on_cards = isinstance(now, CardSupervisor)
         if not on_cards and now.view.survey is not None:
             self._alone_since = monotonic()
@@ -98,6 +100,8 @@ class BackendChoice:
             return None
         if config.backend != "auto":
             return config.backend
+        if now.backend == PipeWireBackend.name:
+            return PulseBackend.name
         self._looked_at = monotonic()
         if isinstance(now, CardSupervisor):
             return "pulse" if _server_answers() else None

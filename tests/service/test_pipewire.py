@@ -88,7 +88,7 @@ def test_backend_changes_while_an_app_records(
         pipewire.recorder(MICROPHONE) as app,
     ):
         wait_heard(app, LOW)
-        for backend in ("pulse", "pipewire"):
+        for backend in ("pulse", "pipewire", "auto"):
             ask(
                 lambda client, to=backend: client.set("backend", to, keep=False),
                 address=pipewire.bus_address,
@@ -96,6 +96,7 @@ def test_backend_changes_while_an_app_records(
             native.wait_for(lambda status: status.state == "bypassed", 10.0)
             app.wait(1.0)
             assert wait_heard(app, LOW) < IN_TIME_S
+        assert wait_until(lambda: native.log().count("changing to pulse") == 2, timeout=5.0)
 
 
 def test_without_pipewire_the_voice_goes_through_the_pulse_server(
