@@ -158,24 +158,38 @@ class Hardware(ABC):
         for name in list(self._microphones):
             self.plug_microphone(name)
         self._wait_for_policy()
-        self._expect(self._made_default, "the default devices")
+        self.make_default(sink=self.SPEAKER, source=self.MICROPHONE)
         for room in self._rooms:
             room.lost()
             room.open()
 
-    def _made_default(self) -> bool:
-        # A connection for each try: pipewire-pulse 0.3.65 leaves some deaf to defaults for ever.
-        with self.connect() as pulse:
-            try:
-                pulse.sink_default_set(self.SPEAKER)
-                pulse.source_default_set(self.MICROPHONE)
-            except pulsectl.PulseOperationFailed:
-                return False  # it does not know the device yet
-            info = pulse.server_info()
-            return (info.default_sink_name, info.default_source_name) == (
-                self.SPEAKER,
-                self.MICROPHONE,
-            )
+    def make_default(self, *, sink: str | None = None, source: str | None = None) -> None:
+        """Make these the default devices, as a user does in a mixer.
+
+        Raises
+        ------
+        ServerError
+            If they are not the default within 5 s.
+        """
+
+        def made() -> bool:
+            # A connection for each try: one may have missed the change, and never learns of it.
+            with self.connect() as pulse:
+                try:
+                    if sink is not None:
+                        pulse.sink_default_set(sink)
+                    if source is not None:
+                        pulse.source_default_set(source)
+                except pulsectl.PulseOperationFailed:
+                    return False  # it does not know the device yet
+                info = pulse.server_info()
+                return sink in (None, info.default_sink_name) and source in (
+                    None,
+                    info.default_source_name,
+                )
+
+        wanted = " and ".join(filter(None, (sink, source)))
+        self._expect(made, f"the default devices ({wanted})")
 
     def _wait_for_policy(self) -> None:
         """Wait until whoever decides about default devices does so; PulseAudio always does."""

@@ -16,7 +16,6 @@ import soundfile as sf
 from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
 from pipedtln.demo.conversation import Conversation, conversation
 from pipedtln.demo.measure import Levels, cut_to, measure, speech_is_lost
-from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivatePipeWire, PrivatePulseAudio, PrivateServer
 from pipedtln.dtln import locate_model
 from pipedtln.errors import InputError, ServerError, ServiceError
@@ -109,7 +108,7 @@ def run_demo(
                 lambda done, total: tell("Starting the bridge", done, total),
             )
         )
-        _listen_through_speaker(private)
+        private.make_default(sink=SPEAKER)  # as setup does on a desktop
         mic, out = _talk(private, talk, tell)
         status = ask()
     levels, suppression = measure(talk, mic, out)
@@ -156,14 +155,6 @@ def _choose(server: str | None) -> str:
     wanted = server or next(iter(SERVERS))
     packages = " ".join(SERVERS[wanted].missing_packages())
     raise ServerError(f"{wanted} is not installed; install it with: apt-get install {packages}")
-
-
-def _listen_through_speaker(private: PrivateServer) -> None:
-    """Make DTLN Speaker the default of the private server, as setup does on a desktop."""
-    with private.connect() as pulse:
-        pulse.sink_default_set(SPEAKER)
-        if not wait_until(lambda: pulse.server_info().default_sink_name == SPEAKER, 5.0):
-            raise ServerError("the private server did not make DTLN Speaker its default")
 
 
 def _talk(private: PrivateServer, talk: Conversation, tell: Progress) -> tuple[Block, Block]:

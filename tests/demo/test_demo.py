@@ -83,9 +83,13 @@ def test_an_interrupted_demo_leaves_no_process_and_no_folder(
         text=True,
     )
     assert child.stderr is not None
+    said = []
     for line in child.stderr:
+        said.append(line)
         if line.startswith("Talking"):
             break
+    else:
+        pytest.fail(f"the demo ended by itself: {''.join(said)}")
     running = started_here(marker)
     folders = {Path(f"/proc/{pid}/cwd").resolve() for pid in running if pid != child.pid}
     child.send_signal(number)
