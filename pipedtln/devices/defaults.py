@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pulsectl
 
-from pipedtln.audio.server import server_errors, server_info
+from pipedtln.audio.server import server_errors, server_info, server_info_anew
 from pipedtln.devices.listing import list_sinks, list_sources
 from pipedtln.errors import DeviceError, DeviceNotFoundError
 
@@ -32,7 +32,7 @@ def get_defaults(pulse: pulsectl.Pulse) -> Defaults:
     ServerError
         If the server is gone.
     """
-    info = server_info(pulse)
+    info = server_info_anew(pulse)
     return Defaults(source=info.default_source, sink=info.default_sink)
 
 
@@ -72,15 +72,16 @@ def _insist(
     # PipeWire's policy daemon decides, some milliseconds later; one that has just started may
     # overwrite what it was told meanwhile with what it remembers, so it is told again.
     deadline = time.monotonic() + _SETTLE_S
-    again = 0.0
     while time.monotonic() < deadline:
-        if time.monotonic() >= again:
-            with server_errors(f"make {name} the default {kind}"):
-                make_default(name)
-            again = time.monotonic() + _AGAIN_S
+        with server_errors(f"make {name} the default {kind}"):
+            make_default(name)
+        again = time.monotonic() + _AGAIN_S
+        while time.monotonic() < again:
+            if getattr(server_info(pulse), f"default_{kind}") == name:
+                return
+            time.sleep(0.01)
         if getattr(get_defaults(pulse), kind) == name:
             return
-        time.sleep(0.01)
     raise DeviceError(
         f"the server did not make {name!r} the default {kind}; "
         "is its policy daemon running? See: systemctl --user status wireplumber"

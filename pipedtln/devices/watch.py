@@ -13,7 +13,9 @@ import pulsectl
 from pipedtln.audio.server import connect, server_errors
 from pipedtln.errors import ServerError
 
-Facility = Literal["sink", "source", "sink_input", "source_output", "module", "server", "card"]
+Facility = Literal[
+    "sink", "source", "sink_input", "source_output", "module", "server", "card", "client"
+]
 Change = Literal["new", "change", "remove"]
 
 _FACILITIES: tuple[Facility, ...] = (
@@ -24,6 +26,7 @@ _FACILITIES: tuple[Facility, ...] = (
     "module",
     "server",
     "card",
+    "client",
 )
 _CHANGES: tuple[Change, ...] = ("new", "change", "remove")
 _STOP_POLL_S = 0.01

@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Literal
 
-Cause = Literal["devices", "soon", "recorders", "config", "lost", "stop"]
+Cause = Literal["devices", "soon", "recorders", "client", "config", "lost", "stop"]
 
 SOON_S = 0.3
 """Delay of a look after a mere change of a device: volume sliders tell many of them."""

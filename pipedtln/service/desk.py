@@ -92,6 +92,22 @@ class DeviceDesk:
         if pulse is not None:
             pulse.close()
 
+    def renew(self) -> ServerInfo:
+        """Ask for the defaults over a new connection, which replaces the old one (PipeWire alone).
+
+        Raises
+        ------
+        ServerError
+            If the server is gone.
+        """
+        old = self._connection()
+        info = server_info(old)
+        if info.kind == "pipewire":
+            self._pulse = connect(self._server)
+            old.close()
+            info = server_info(self._pulse)
+        return info
+
     def survey(self, config: Config) -> Survey:
         """Make the virtual devices whole and choose the real ones.
 

@@ -23,6 +23,7 @@ from pipedtln.service.causes import Cause, Causes
 from pipedtln.service.desk import DeviceDesk, Survey
 from pipedtln.service.listening import Listening
 from pipedtln.service.memory import DeviceMemory
+from pipedtln.service.recheck import Recheck
 from pipedtln.service.view import View
 from pipedtln.stream.engine import Engine
 
@@ -74,6 +75,7 @@ class Supervisor:
         self._problem: str | None = None
         self._reach = Backoff(REACH_S, MOST_REACH_S)
         self._mend = Backoff(MEND_S, MOST_MEND_S)
+        self._recheck = Recheck()
         self._examined_at = 0.0
         self._left_at: float | None = None
         self._remove_devices = False
@@ -131,12 +133,17 @@ class Supervisor:
             pause = min(pause, self._mend.at - now)
         if self._left_at is not None:
             pause = min(pause, self._left_at + LINGER_S - now)
+        if self._recheck.at is not None:
+            pause = min(pause, self._recheck.at - now)
         return self._listening.pause(max(0.0, pause))
 
     def _event(self, event: ServerEvent) -> None:
         """In the watcher's thread."""
         if event.facility == "source_output":
             self._causes.post("recorders")
+        elif event.facility == "client":
+            if event.change == "new":
+                self._causes.post("client")
         elif event.facility == "server" or event.change in ("new", "remove"):
             if event.facility != "sink_input":
                 self._causes.post("devices")
@@ -153,12 +160,27 @@ class Supervisor:
             self._desk.connect()
             self._reach.reset()
             self._survey = None
+        if "client" in causes:
+            self._recheck.client_came(now)
+            if causes == {"client"}:
+                return
+        if "devices" in causes:
+            self._recheck.devices_changed(now)
+        missed = self._has_missed(now)
         mend = self._mend.failures > 0 and self._mend.due(now)
         long_ago = now - self._examined_at >= IDLE_LOOK_S
-        if self._survey is None or mend or long_ago or causes & {"devices", "config"}:
+        if self._survey is None or missed or mend or long_ago or causes & {"devices", "config"}:
             self._examine()
         self._recorders = self._desk.recorders()
         self._match()
+
+    def _has_missed(self, now: float) -> bool:
+        """Whether the server has other defaults than it told us of; asked only when in doubt."""
+        long_ago = now - self._examined_at >= IDLE_LOOK_S
+        if self._survey is None or not (self._recheck.due(now) or long_ago):
+            return False
+        self._recheck.done(now)
+        return self._desk.renew() != self._survey.server
 
     def _examine(self) -> None:
         before = self._survey

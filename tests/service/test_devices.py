@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -70,6 +71,34 @@ def test_auto_follows_the_default_microphone_and_stands_in_for_it(
         # Remembered over a restart, though the default is ours by now.
         open_bridge.start()
         assert open_bridge.wait_for(lambda status: status.mic is not None).mic == SECOND
+
+
+def test_default_that_changes_while_others_connect_is_followed(
+    server: PrivateServer, open_bridge: RunningBridge
+) -> None:
+    server.plug_microphone(SECOND)
+    over = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            with server.connect():
+                pass
+
+    visitors = [threading.Thread(target=visit) for _ in range(6)]
+    for visitor in visitors:
+        visitor.start()
+    took = []
+    try:
+        for wanted in [SECOND, server.MICROPHONE] * 15:
+            set_default(server, "source", wanted)
+            told = time.monotonic()
+            open_bridge.wait_for(lambda status, mic=wanted: status.mic == mic, IN_TIME_S)
+            took.append(time.monotonic() - told)
+    finally:
+        over.set()
+        for visitor in visitors:
+            visitor.join()
+    print(f"{server.kind}: followed after {', '.join(f'{seconds:.2f}' for seconds in took)} s")
 
 
 def test_own_microphone_as_default_makes_no_loop(

@@ -9,11 +9,8 @@ import numpy as np
 
 from pipedtln.demo.servers import PrivateServer
 from tests.service.bridge import MICROPHONE, RunningBridge, our_streams
+from tests.service.rest import idle_shares
 from tests.service.sounds import first_sound_s
-
-SETTLE_S = 8.0
-"""Servers suspend idle devices after 5 s and tell so, each time for a look of 7 ms."""
-WINDOWS, WINDOW_S = 3, 4.0
 
 
 def test_idle_bridge_leaves_the_microphone_alone_and_takes_no_cpu(
@@ -21,15 +18,7 @@ def test_idle_bridge_leaves_the_microphone_alone_and_takes_no_cpu(
 ) -> None:
     assert our_streams(server) == []
     hops = bridge.status().hops
-    time.sleep(SETTLE_S)
-    used = []
-    for _ in range(WINDOWS):
-        before = bridge.cpu_seconds()
-        time.sleep(WINDOW_S)
-        used.append(100 * (bridge.cpu_seconds() - before) / WINDOW_S)
-    shares = ", ".join(f"{share:.2f}" for share in used)
-    print(f"{server.kind}: idle takes {shares} % of a core, in windows of {WINDOW_S:.0f} s")
-    assert float(np.median(used)) < 0.3
+    assert float(np.median(idle_shares(server, bridge))) < 0.3
     assert bridge.status().hops == hops
     assert our_streams(server) == []
 

@@ -10,6 +10,7 @@ import pytest
 from pipedtln.service import journal
 from pipedtln.service.backoff import Backoff
 from pipedtln.service.causes import SOON_S, Causes
+from pipedtln.service.recheck import CLIENT_PAUSE_S, SETTLE_S, Recheck
 
 
 def test_pauses_double_up_to_the_longest_and_start_anew_after_success() -> None:
@@ -49,6 +50,32 @@ def test_mere_changes_cause_one_look_a_moment_later() -> None:
         looks += causes.take(0.01) == {"devices"}
         time.sleep(0.005)
     assert looks == 2
+
+
+def test_defaults_are_asked_anew_a_moment_after_devices_changed_and_until_they_rest() -> None:
+    recheck = Recheck()
+    assert not recheck.due(1e9)
+    recheck.devices_changed(10.0)
+    recheck.devices_changed(10.0 + 0.9 * SETTLE_S)
+    assert not recheck.due(10.0 + 0.9 * SETTLE_S)
+    assert recheck.due(10.0 + SETTLE_S)
+    recheck.done(10.0 + SETTLE_S)
+    assert recheck.at == pytest.approx(10.0 + 1.9 * SETTLE_S)
+    recheck.done(10.0 + 1.9 * SETTLE_S)
+    assert recheck.at is None
+
+
+def test_defaults_are_not_asked_anew_for_each_client_nor_for_ourselves() -> None:
+    recheck = Recheck()
+    recheck.client_came(10.0)
+    assert recheck.at == 10.0 + SETTLE_S
+    recheck.done(10.0 + SETTLE_S)
+    recheck.client_came(10.0 + SETTLE_S + 0.01)
+    assert recheck.at is None
+    recheck.client_came(10.0 + 0.9 * CLIENT_PAUSE_S)
+    assert recheck.at is None
+    recheck.client_came(10.0 + 1.1 * CLIENT_PAUSE_S)
+    assert recheck.at == pytest.approx(10.0 + 1.1 * CLIENT_PAUSE_S + SETTLE_S)
 
 
 def test_line_that_repeats_itself_is_counted(

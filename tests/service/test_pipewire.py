@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.latency import cpu_seconds
 from pipedtln.control.client import ask
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
 from tests.service.bridge import RunningBridge
+from tests.service.rest import idle_shares
 from tests.service.sounds import LOW, WINDOW, amplitude, tone, wait_heard
 
 MICROPHONE = "pipedtln_microphone"
@@ -69,15 +68,7 @@ def test_nobody_listening_opens_nothing(pipewire: PrivateServer, native: Running
             ),
             timeout=3.0,
         )
-    # The server suspends idle devices after five seconds, and each change costs a look.
-    time.sleep(6.0)
-    shares = []
-    for _ in range(3):
-        spent = cpu_seconds(native.pid)
-        time.sleep(3.0)
-        shares.append((cpu_seconds(native.pid) - spent) / 3.0)
-    print(", ".join(f"{100 * share:.2f} %" for share in shares), "of a core while nobody records")
-    assert sorted(shares)[1] < 0.003
+    assert sorted(idle_shares(pipewire, native))[1] < 0.3
 
 
 def test_backend_changes_while_an_app_records(
