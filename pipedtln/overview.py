@@ -31,11 +31,12 @@ def facts(status: Status, ratings: Mapping[str, float] | None = None) -> list[st
     ratings : DNSMOS by name of the recording, ``"mic"`` and ``"clean"``
     """
     parts = ", ".join(f"{name} {ms:.0f}" for name, ms in status.latency_parts_ms.items())
+    load = status.load
     first = [
         f"network {status.model or 'none'}",
         f"strength {status.strength} %",
         f"state {status.state}",
-        f"load {_told(status.load_mean, 100, ' %')} (p99 {_told(status.load_p99, 100, ' %')})",
+        f"load {_told(load.get('mean'), 100, ' %')} (p99 {_told(load.get('p99'), 100, ' %')})",
     ]
     second = [
         f"echo delay {_told(status.echo_delay_ms, 1, ' ms')}",

@@ -92,12 +92,12 @@ async def _measure(bridge: Any) -> None:
     while True:
         await asyncio.sleep(1.0)
         status = bridge.status()
-        if status.load_mean is None or status.load_p99 is None:
+        if not status.load:
             click.echo(f"{status.state}: no network runs")
             continue
         click.echo(
-            f"{status.model}: {status.load_mean * hop_ms:.2f} ms a hop of {hop_ms:g} ms, "
-            f"99 % below {status.load_p99 * hop_ms:.2f} ms; {status.xruns} xruns, "
+            f"{status.model}: {status.load['mean'] * hop_ms:.2f} ms a hop of {hop_ms:g} ms, "
+            f"99 % below {status.load['p99'] * hop_ms:.2f} ms; {status.xruns} xruns, "
             f"{status.dropped_hops} hops dropped"
         )
 

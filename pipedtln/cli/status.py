@@ -119,10 +119,10 @@ def _echo(now: Status) -> str | None:
 
 
 def _load(now: Status) -> str | None:
-    if now.load_mean is None:
+    if not now.load:
         return None
-    worst = "" if now.load_p99 is None else f", {now.load_p99:.0%} at worst (99th percentile)"
-    return f"{now.load_mean:.0%} of the time there is{worst}"
+    mean, p99 = now.load["mean"], now.load["p99"]
+    return f"{mean:.0%} of the time there is, {p99:.0%} at worst (99th percentile)"
 
 
 def _hops(now: Status) -> str:

@@ -19,6 +19,9 @@ class Status:
     ``state``: ``"starting"``, ``"waiting"`` (for a server or a microphone), ``"idle"`` (nobody
     records), ``"running"``, ``"bypassed"`` (by the user), ``"open"`` (fell open: the microphone
     goes through unprocessed, ``problems`` says why) or ``"muted"``.
+
+    ``load``: share of a hop that inference takes, ``"mean"`` and ``"p99"``; empty while no network
+    runs.
     """
 
     state: str
@@ -38,8 +41,7 @@ class Status:
     latency_parts_ms: dict[str, float] = field(default_factory=dict)
     echo_delay_ms: float | None = None
     echo_suppression_db: float | None = None
-    load_mean: float | None = None
-    load_p99: float | None = None
+    load: dict[str, float] = field(default_factory=dict)
     hops: int = 0
     dropped_hops: int = 0
     bypassed_hops: int = 0

@@ -53,8 +53,12 @@ def _number(name: str, digits: int) -> Callable[[Status], float]:
     return value
 
 
-def _parts(status: Status) -> dict[str, float]:
-    return {clean_text(name): round(ms, 1) for name, ms in status.latency_parts_ms.items()}
+def _numbers(name: str, digits: int) -> Callable[[Status], dict[str, float]]:
+    def value(status: Status) -> dict[str, float]:
+        numbers = getattr(status, name).items()
+        return {clean_text(part): round(float(number), digits) for part, number in numbers}
+
+    return value
 
 
 ALL = (
@@ -73,11 +77,10 @@ ALL = (
     Property("Recorders", "as", _texts("recorders")),
     Property("Problems", "as", _texts("problems")),
     Property("LatencyMs", "d", _number("latency_ms", 1), "slowly"),
-    Property("LatencyPartsMs", "a{sd}", _parts, "slowly"),
+    Property("LatencyPartsMs", "a{sd}", _numbers("latency_parts_ms", 1), "slowly"),
     Property("EchoDelayMs", "d", _number("echo_delay_ms", 0), "slowly"),
     Property("EchoSuppressionDb", "d", _number("echo_suppression_db", 1), "slowly"),
-    Property("LoadMean", "d", _number("load_mean", 3), "slowly"),
-    Property("LoadP99", "d", _number("load_p99", 3), "slowly"),
+    Property("Load", "a{sd}", _numbers("load", 3), "slowly"),
     Property("Hops", "t", _plain("hops"), "never"),
     Property("DroppedHops", "t", _plain("dropped_hops"), "slowly"),
     Property("BypassedHops", "t", _plain("bypassed_hops"), "slowly"),

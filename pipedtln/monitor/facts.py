@@ -22,7 +22,7 @@ def figures(now: Status) -> str:
     return "   ".join(
         [
             f"latency {_number(now.latency_ms, 'ms')}",
-            f"load {_percent(now.load_mean)} (p99 {_percent(now.load_p99)})",
+            f"load {_percent(now.load.get('mean'))} (p99 {_percent(now.load.get('p99'))})",
             f"echo {_number(now.echo_delay_ms, 'ms')}, {_number(now.echo_suppression_db, 'dB')}",
             f"xruns {now.xruns}",
         ]

@@ -30,8 +30,7 @@ class QuietBridge:
             latency_ms=44.25,
             latency_parts_ms={"network": 32.0, "output": 12.25},
             echo_delay_ms=63.0,
-            load_mean=0.0512,
-            load_p99=0.11,
+            load={"mean": 0.0512, "p99": 0.11},
         )
         self.kept: dict[str, Value] = {}
         self.asked_for_levels = 0
