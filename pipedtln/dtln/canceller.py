@@ -122,6 +122,18 @@ class EchoCanceller:
         self._frames.run(self._masked_frames, self._clean)
         self._sum.add(self._clean, out)
 
+    def forget(self) -> None:
+        """Zero the recurrent state but go on with the sound: the echo's delay is another now.
+
+        A state that was learned while the reference lay in the wrong place takes the echo for
+        near-end speech and lets it through for many seconds after that has been put right.
+        """
+        self._masks.reset()
+        if isinstance(self._frames, PipelinedStage):
+            self._frames.forget()
+        else:
+            self._frames.reset()
+
     def reset(self) -> None:
         """Forget all that was heard, as if newly made."""
         self._masks.reset()

@@ -56,6 +56,10 @@ class PipelinedStage:
         work.output.fill(0.0)
         work.stage.reset()
 
+    def forget(self) -> None:
+        """Zero the state alone: the frame that is still to come is given."""
+        self._await().stage.reset()
+
     def _await(self) -> _Work:
         work = self._work
         if not self._ready:

@@ -35,6 +35,12 @@ MOST_LEAD = 4
 MAX_MIC_HOLD = 5
 """Hops: 40 ms."""
 
+SETTLED_HOPS = 250
+"""Hops (2 s) for which an estimate must have stood still before a lead within bounds, but longer
+than the target, is cut to that."""
+FAR = 3
+"""Hops of a move of the reference after which what the network has learned is of no use."""
+
 _MIC_CONFIDENCE = 0.8
 _GIVE_BACK_AFTER = 625
 """Hops (5 s) for which a shorter hold of the microphone must have done."""
@@ -79,7 +85,8 @@ class Aligner:
 
     Two calls per hop, with the processor between them, so that whatever stands there (fail-open
     and dry/wet stages included) gets a microphone that is already held: :meth:`hold`, process,
-    :meth:`learn`. :class:`AlignedProcessor` does the three for a bare processor.
+    :meth:`learn`; where :attr:`moved_far` is true after that, the processor must forget.
+    :class:`AlignedProcessor` does it all for a bare processor.
 
     Parameters
     ----------
@@ -107,6 +114,8 @@ class Aligner:
         """The held microphone of the present hop."""
         self.ref: Block = np.zeros(hop, np.float32)
         """The held reference of the present hop."""
+        self.moved_far = False
+        """Whether with the present hop the reference has come to lie elsewhere by far."""
         self.reset(first_guess_ms)
 
     @property
@@ -142,6 +151,8 @@ class Aligner:
             hold = guess - TARGET_LEAD
         self._ref.reset(hold)
         self._mic.reset()
+        self._moving_far = self.moved_far = False
+        self._delay = self._stood = 0
         self._spare = 0
         self._waited = 0
         self._mean_power = 0.0
@@ -165,6 +176,10 @@ class Aligner:
             :attr:`mic` and :attr:`ref`; None where the processor did not compute them
         out : float32, shape (hop,); its output
         """
+        # A move is over when all of the network's frame is of the reference's new place.
+        self.moved_far = self._moving_far and self._ref.source_hop is not None
+        if self.moved_far:
+            self._moving_far = False
         if mic_power is None or ref_power is None:
             return
         self._estimator.update(mic_power, self._mic.source_hop, ref_power, self._ref.source_hop)
@@ -176,9 +191,16 @@ class Aligner:
 
     def _steer_ref(self, delay: int) -> None:
         held = self._ref.hold_hops
-        hold = max(0, reference_hold(held, delay + self._mic.hold_hops))
+        delay += self._mic.hold_hops
+        self._stood = self._stood + 1 if delay == self._delay else 0
+        self._delay = delay
+        hold = reference_hold(held, delay)
+        if self._stood >= SETTLED_HOPS and delay - held > TARGET_LEAD:
+            hold = delay - TARGET_LEAD
+        hold = max(0, hold)
         if hold != held:
             self._ref.change(hold)
+            self._moving_far |= abs(hold - held) >= FAR
 
     def _steer_mic(self, delay: int) -> None:
         need = min(max(LEAST_LEAD - delay, 0), MAX_MIC_HOLD)
@@ -206,6 +228,9 @@ class EchoProcessor(Processor, Protocol):
     @property
     def ref_power(self) -> Array:
         """Power spectrum of the present reference frame, float32, shape (bins,)."""
+
+    def forget(self) -> None:
+        """Forget where the echo was, and go on with the sound."""
 
 
 class AlignedProcessor:
@@ -267,3 +292,5 @@ class AlignedProcessor:
         self.processor.process(self.aligner.mic, self.aligner.ref, out)
         if self.processor.uses_reference:
             self.aligner.learn(self.processor.mic_power, self.processor.ref_power, out)
+            if self.aligner.moved_far:
+                self.processor.forget()

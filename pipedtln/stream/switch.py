@@ -82,6 +82,12 @@ class NetworkSwitch:
         echo = self._echo_that_ran
         return None if echo is None else echo.ref_power
 
+    def forget(self) -> None:
+        """Let the echo cancellers that run forget where the echo was."""
+        for echo in self._echoes:
+            if echo is self._active or echo is self._next:
+                echo.forget()
+
     def reset(self) -> None:
         """Forget all sound; the size that the machine can bear is kept."""
         self._next: Processor | None = None

@@ -62,6 +62,14 @@ class Voice:
         processing.process(aligner.mic, aligner.ref, out, late=late)
         if far_end and processing.ran:
             aligner.learn(*_spectra(processor), out)
+            if aligner.moved_far and processor is not None:
+                _forget(processor)
+
+
+def _forget(processor: Processor) -> None:
+    forget = getattr(processor, "forget", None)
+    if forget is not None:
+        forget()
 
 
 def _spectra(processor: Processor | None) -> tuple[Block | None, Block | None]:

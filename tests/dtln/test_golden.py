@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,12 @@ import soundfile as sf
 
 from pipedtln.dtln import load_processor, locate_model
 from pipedtln.dtln.loader import make_processor
-from pipedtln.dtln.manifest import load_manifest
 from pipedtln.dtln.store import Store
 from tests.conftest import SHARED
+from tests.dtln.golden import NAMES, answer, golden
 from tests.dtln.recipe import Recipe
 from tests.dtln.sounds import scene, snr_db, stream
 
-NAMES = tuple(model.name for model in load_manifest().models.values() if model.pairs)
 AUDIO = SHARED / "audio"
 ALTERNATES = SHARED / "models" / "pidtln"
 LEAD_IN = 384
@@ -31,6 +31,13 @@ def test_follows_the_published_recipe(name: str, models: Path) -> None:
     print(f"{name}: {agreement:.1f} dB")
     # Float differs by rounding alone; in int8 a last bit may push a value over a step.
     assert agreement >= (100.0 if name.endswith("float") else 35.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gives_what_it_gave_on_another_processor(name: str, models: Path) -> None:
+    agreement = snr_db(golden(name), answer(name))
+    print(f"{platform.machine()}: {name}: {agreement:.1f} dB")
+    assert agreement >= (50.0 if name.endswith("float") else 20.0)
 
 
 @pytest.mark.skipif(not ALTERNATES.is_dir(), reason="PiDTLN's files are not on this machine")

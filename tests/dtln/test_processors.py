@@ -11,7 +11,7 @@ import pytest
 
 from pipedtln.dtln import EchoCanceller, NoiseSuppressor, load_processor
 from pipedtln.errors import BlockShapeError
-from pipedtln.processor import HOP, Processor
+from pipedtln.processor import FRAME, HOP, Processor
 from tests.dtln.sounds import scene, snr_db, stream
 
 NAMES = ("ns-int8", "aec-128-int8", "aec-256-int8", "ns-float", "ns-block8", "aec-128-block8")
@@ -163,3 +163,27 @@ def test_memory_does_not_grow_with_hops(processor: Processor) -> None:
     assert after - before < 2_000
     # One transform of NumPy's takes 18 kB while it runs; the network itself none.
     assert peak - before < 30_000
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_forgetting_zeroes_the_state_and_keeps_the_sound(models: Path, pipeline: bool) -> None:
+    def made() -> EchoCanceller:
+        made = load_processor("aec-128-int8", pipeline=pipeline)
+        assert isinstance(made, EchoCanceller)
+        return made
+
+    mic, ref = scene(2.0)
+    at = len(mic) // 2 // HOP * HOP
+    plain, long, short = made(), made(), made()
+    whole = stream(plain, mic, ref)
+    stream(long, mic[:at], ref[:at])
+    stream(short, mic[at - FRAME : at], ref[at - FRAME : at])
+    long.forget()
+    short.forget()
+    after, begun = (stream(processor, mic[at:], ref[at:]) for processor in (long, short))
+    # What was heard before makes no difference once the frames of before have been given ...
+    np.testing.assert_array_equal(after[FRAME:], begun[FRAME:])
+    assert snr_db(whole[at + FRAME :], after[FRAME:]) < 60.0, "the state must matter"
+    # ... and these are given: nothing breaks off.
+    seam = np.diff(np.concatenate((whole[:at], after)))[at - 1]
+    assert abs(seam) <= np.abs(np.diff(whole)).max()

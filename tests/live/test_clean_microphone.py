@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -40,22 +42,32 @@ def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(
 def test_near_end_speech_comes_through_as_offline_processing_gives_it(
     server: PrivateServer, bridge: RunningBridge
 ) -> None:
-    near = speech("near", 6.0)
+    near = speech("near", 12.0)
     with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
         bridge.wait_state("running")
         with server.player(near, server.MICROPHONE_INPUT) as playing:
             playing.wait()
         status = bridge.status()
         heard, cleaned = mic.stop(), out.stop()
-    expected = offline(load_processor("ns-int8"), heard)
+    assert status.model is not None
+    quiet = re.search(r"\bns-\w+", status.model)
+    assert quiet is not None, status.model
+    expected, heard = as_cut_into_hops(load_processor(quiet[0]), heard, cleaned)
     likeness = correlations(cleaned, expected)
+    # Windows in which the queue is corrected (see correlations) are not told apart from lost ones
+    # by this measure: the upper quartile is of those in which it is not.
+    live, aside = (
+        float(np.percentile(si_sdr_db(sound, heard), 75)) for sound in (cleaned, expected)
+    )
     print(
-        f"{server_name(server)}: near end against offline processing: median correlation "
-        f"{np.median(likeness):.4f}, least {min(likeness):.3f} over {len(likeness)} windows; "
+        f"{server_name(server)}: near end against offline processing by {quiet[0]}: median "
+        f"correlation {np.median(likeness):.4f}, least {min(likeness):.3f} over {len(likeness)} "
+        f"windows; SI-SDR to the bare microphone {live:.1f} dB live, {aside:.1f} dB offline; "
         f"{status.xruns} underruns"
     )
     assert len(likeness) >= 8
     assert np.median(likeness) >= 0.95
+    assert live >= aside - 0.5
 
 
 @pytest.mark.parametrize(("setting", "bound_ms"), [("low", 60.0), ("balanced", 90.0)])
@@ -112,6 +124,22 @@ def offline(processor: Processor, sound: Sound) -> Sound:
     return out
 
 
+def as_cut_into_hops(processor: Processor, heard: Sound, live: Sound) -> tuple[Sound, Sound]:
+    """Offline processing with hops cut where the bridge cut them, and the sound from there on.
+
+    Where hops begin matters a little (by 1.7 dB of 37), and is not known: the likest is taken.
+    """
+    best: tuple[float, Sound, Sound] | None = None
+    for start in range(0, HOP, 16):
+        processor.reset()
+        expected = offline(processor, heard[start:])
+        likeness = float(np.median(correlations(live, expected)))
+        if best is None or likeness > best[0]:
+            best = likeness, expected, heard[start:]
+    assert best is not None
+    return best[1], best[2]
+
+
 def correlations(one: Sound, other: Sound) -> list[float]:
     """Correlation of each half second with sound, each with its own lag.
 
@@ -125,4 +153,31 @@ def correlations(one: Sound, other: Sound) -> list[float]:
     for at in range(size, len(other) - 2 * size, size):
         if level_db(other[at : at + size]) > -50:
             found.append(lag(one[at : at + size], other[at : at + size], most_s=0.05)[1])
+    return found
+
+
+def si_sdr_db(got: Sound, wanted: Sound) -> list[float]:
+    """Scale-invariant signal-to-distortion ratio of each half second with sound (Le Roux 2019).
+
+    Each window has its own lag, to 1/32 of a sample, because two recorders of one server do not
+    sample at the same points.
+    """
+    by, _ = lag(got, wanted)
+    got, wanted = overlap(got, wanted, by)
+    size, margin, fine = SAMPLE_RATE // 2, SAMPLE_RATE // 20, 32
+    found = []
+    for at in range(size, len(wanted) - 2 * size, size):
+        around = np.fft.rfft(wanted[at - margin : at + size + margin])
+        if level_db(wanted[at : at + size]) <= -50:
+            continue
+        piece = np.pad(got[at : at + size], margin)
+        count = len(piece)
+        products = np.fft.irfft(np.fft.rfft(piece) * around.conj(), fine * count)
+        peak = int(np.argmax(products))
+        shift = (peak - fine * count if peak > fine * count // 2 else peak) / fine
+        turn = np.exp(-2j * np.pi * np.fft.rfftfreq(count) * shift)
+        target = np.fft.irfft(around * turn, count)[margin:-margin]
+        target *= np.dot(piece[margin:-margin], target) / np.dot(target, target)
+        left = piece[margin:-margin] - target
+        found.append(10 * float(np.log10(np.dot(target, target) / np.dot(left, left))))
     return found

@@ -24,6 +24,11 @@ class SpectraOnly:
         self._frames = np.zeros((2, FRAME), np.float32)
         self._power: NDArray[np.float32] = np.zeros((2, FRAME // 2 + 1), np.float32)
         self.refs: list[Block] = []
+        self.forgot: list[int] = []
+
+    def forget(self) -> None:
+        """Note after how many hops it was told to forget."""
+        self.forgot.append(len(self.refs))
 
     @property
     def mic_power(self) -> NDArray[np.float32]:

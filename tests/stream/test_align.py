@@ -21,8 +21,8 @@ from benchmarks.scenes import (
     speech_like,
 )
 from pipedtln.errors import BlockShapeError
-from pipedtln.processor import HOP, Block
-from pipedtln.stream.align import AlignedProcessor, Alignment, reference_hold
+from pipedtln.processor import FRAME, HOP, Block
+from pipedtln.stream.align import FAR, AlignedProcessor, Alignment, reference_hold
 from tests.stream.spectra import SpectraOnly
 
 
@@ -224,6 +224,36 @@ def test_reset_begins_anew() -> None:
         processor.reset()
         assert processor.aligner.alignment.held_ref_ms == 0
     assert runs[0] == runs[1]
+
+
+def test_the_processor_forgets_once_the_reference_has_come_from_afar() -> None:
+    rng = np.random.default_rng(13)
+    scene = mixed(rng, speech_like(rng, 4.0), room(rng), 200.0)
+    inner = SpectraOnly()
+    processor = AlignedProcessor(inner)
+    out = np.zeros(HOP, np.float32)
+    held = []
+    for start in range(0, len(scene.mic) - HOP + 1, HOP):
+        processor.process(scene.mic[start : start + HOP], scene.ref[start : start + HOP], out)
+        held.append(processor.aligner.held_ref_samples // HOP)
+    moved = [i for i in range(1, len(held)) if held[i] != held[i - 1]]
+    assert abs(held[moved[0]] - held[moved[0] - 1]) > FAR
+    # Not before all of its frame is of the reference's new place, nor much later; and not again.
+    (forgot,) = inner.forgot
+    assert FRAME // HOP <= forgot - moved[0] <= FRAME // HOP + 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_lead_is_cut_to_the_target_when_the_echo_has_stood_still(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scene = mixed(rng, speech_like(rng, 9.0), room(rng), 200.0)
+    processor = AlignedProcessor(SpectraOnly())
+    out = np.zeros(HOP, np.float32)
+    for start in range(0, len(scene.mic) - HOP + 1, HOP):
+        processor.process(scene.mic[start : start + HOP], scene.ref[start : start + HOP], out)
+    found = processor.aligner.alignment
+    assert found.echo_delay_ms is not None
+    assert 16 <= found.echo_delay_ms - found.held_ref_ms <= 24
 
 
 def test_a_processor_that_ignores_the_reference_teaches_nothing() -> None:

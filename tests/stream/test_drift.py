@@ -36,6 +36,9 @@ class Spectra:
         self.mic_power[:], self.ref_power[:] = power
         out[:] = self._frames[0, :HOP]
 
+    def forget(self) -> None:
+        pass
+
     def reset(self) -> None:
         self._frames.fill(0.0)
 

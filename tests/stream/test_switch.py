@@ -26,6 +26,7 @@ class Network:
         self.slow = False
         self.ran = 0
         self.resets = 0
+        self.forgot = 0
         self._held = np.zeros(HOP, dtype=np.float32)
 
     def process(self, mic: Block, ref: Block, out: Block) -> None:
@@ -35,6 +36,9 @@ class Network:
         self._held[:] = mic
         out[:] = self.gain * held
         self.ran += 1
+
+    def forget(self) -> None:
+        self.forgot += 1
 
     def reset(self) -> None:
         self.resets += 1
@@ -176,3 +180,17 @@ def test_networks_of_different_delay_are_refused() -> None:
     other.latency_samples = 512  # type: ignore[misc]
     with pytest.raises(ValueError, match="latency"):
         NetworkSwitch(Network(), [other])
+
+
+def test_only_the_echo_canceller_that_runs_is_told_to_forget() -> None:
+    quiet, large, small = Network(), Network(echo=True), Network(echo=True)
+    switch = NetworkSwitch(quiet, [large, small])
+    feed(switch, 5)
+    switch.forget()
+    assert (large.forgot, small.forgot) == (0, 0)
+    switch.far_end = True
+    feed(switch, WARM)
+    switch.forget()
+    feed(switch, 5)
+    switch.forget()
+    assert (quiet.forgot, large.forgot, small.forgot) == (0, 2, 0)
