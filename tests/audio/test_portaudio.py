@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from pipedtln.audio.api import Route
-from pipedtln.audio.cards import find_card, list_cards
+from pipedtln.audio.cards import find_card, list_cards, load_portaudio
 from pipedtln.audio.portaudio import PortAudioBackend, PortAudioSession
 from pipedtln.demo.apps import Samples
 from pipedtln.demo.servers import PrivateServer
@@ -21,7 +22,7 @@ from pipedtln.stream.engine import Engine
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.voice import Voice
 from tests.audio.alsa import alsa_of, device_text
-from tests.service.card import CARD, heard_by_card, plug_card
+from tests.service.card import CARD, SURROUND, heard_by_card, plug_card
 from tests.service.sounds import WINDOW, amplitude, tone
 
 TONES = (440.0, 610.0, 830.0, 1250.0, 1630.0, 2110.0)
@@ -104,6 +105,36 @@ def test_sixth_channel_is_the_reference_to_the_sample(
     assert np.array_equal(mic, ref)
 
 
+def test_channels_counted_from_the_end_are_those_of_the_card(
+    pulseaudio: PrivateServer, tmp_path: Path
+) -> None:
+    # What ALSA's configuration makes has 32 channels for PortAudio, and so this card has, too.
+    numbered = ",".join(f"aux{i}" for i in range(24))
+    positions = f"{SURROUND},side-left,side-right,{numbered}"
+    plug_card(pulseaudio, positions)
+    sound = np.zeros((20 * SAMPLE_RATE, 32), np.float32)
+    sound[:, 1], sound[:, 31] = tone(TONES[1], 20), tone(TONES[5], 20)
+    with (
+        alsa_of(
+            tmp_path,
+            device_text(pulseaudio, "array", CARD),
+            device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
+        ),
+        heard_by_card(pulseaudio, sound, positions),
+    ):
+        backend = PortAudioBackend()
+        route = Route(mic="array", out="sink", mic_channel=-31, ref_channel=-1)
+        session = backend.open(route, nobody)
+        try:
+            collect(session, 1.0)
+            mic, ref = collect(session, 0.5)
+        finally:
+            backend.close()
+    for heard, own, other in ((mic, 1, 5), (ref, 5, 1)):
+        assert amplitude(heard, TONES[own]) > 0.15
+        assert amplitude(heard, TONES[other]) < 0.01
+
+
 @pytest.mark.parametrize("channel", [32, -33])
 def test_a_channel_that_the_card_lacks_is_named(
     pulseaudio: PrivateServer, tmp_path: Path, channel: int
@@ -154,6 +185,97 @@ def test_a_tone_passes_cards_at_their_own_rate(pulseaudio: PrivateServer, tmp_pa
     print(f"levels {min(levels):.3f}-{max(levels):.3f}, pure {pure.min():.5f}-{pure.max():.5f}")
     assert np.median(levels) > 0.18
     assert np.median(pure) > 0.999
+
+
+def test_a_card_that_refuses_its_own_rate_is_opened_at_another(
+    pulseaudio: PrivateServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = load_portaudio()
+    asked: list[float] = []
+
+    def check(device: int, channels: int, dtype: str, samplerate: float) -> None:
+        asked.append(samplerate)
+        if samplerate != 32_000:
+            raise library.PortAudioError("Invalid sample rate")
+
+    monkeypatch.setattr(library, "check_input_settings", check)
+    with (
+        alsa_of(
+            tmp_path,
+            device_text(pulseaudio, "mic", "fake_mic"),
+            device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
+        ),
+        pulseaudio.player(tone(440, 30), pulseaudio.MICROPHONE_INPUT),
+    ):
+        backend = PortAudioBackend()
+        session = backend.open(Route(mic="mic", out="sink"), nobody)
+        try:
+            assert 32_000 in {int(stream.samplerate) for stream in session._inputs}
+            collect(session, 1.0)
+            (sound, _) = collect(session, 0.5)
+        finally:
+            backend.close()
+        assert asked.index(44_100) < asked.index(32_000)
+        assert amplitude(sound, 440) > 0.15
+
+        monkeypatch.setattr(library, "check_input_settings", refuse_all(library))
+        with pytest.raises(ServerError, match=r"'mic'.*Device unavailable"):
+            backend.open(Route(mic="mic", out="sink"), nobody)
+
+
+def refuse_all(library: ModuleType) -> Callable[..., None]:
+    def check(**_: object) -> None:
+        raise library.PortAudioError("Device unavailable")
+
+    return check
+
+
+def test_what_the_card_missed_is_counted_and_left_out(
+    pulseaudio: PrivateServer, tmp_path: Path
+) -> None:
+    with alsa_of(
+        tmp_path,
+        device_text(pulseaudio, "mic", "fake_mic"),
+        device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
+    ):
+        backend = PortAudioBackend()
+        engine = Engine(Voice(FailOpen(None)))
+        session = backend.open(Route(mic="mic", out="sink"), engine.wake)
+        engine.start(session)
+        try:
+            until(lambda: engine.voice.hops > 300)
+            engine.stop()  # a worker that hangs
+            before = session.underruns
+            until(lambda: session.underruns > before)
+            time.sleep(0.5)
+            behind = session.queued()
+            engine.start(session)
+            until(lambda: session.queued() > 0)
+            print(f"{session.underruns - before} underruns, {behind} samples queued meanwhile")
+        finally:
+            engine.stop()
+            backend.close()
+    assert behind < -0.3 * SAMPLE_RATE
+
+
+def test_buffers_are_as_long_as_asked(pulseaudio: PrivateServer, tmp_path: Path) -> None:
+    reported = []
+    with alsa_of(
+        tmp_path,
+        device_text(pulseaudio, "mic", "fake_mic"),
+        device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
+    ):
+        for latency_ms in (40, 160):
+            backend = PortAudioBackend()
+            session = backend.open(Route(mic="mic", out="sink", latency_ms=latency_ms), nobody)
+            try:
+                reported.append(session.latency())
+            finally:
+                backend.close()
+    print(reported)
+    short, long = reported
+    assert long.out_ms > 2 * short.out_ms
+    assert long.mic_ms > 2 * short.mic_ms
 
 
 def test_a_second_input_is_the_reference(pulseaudio: PrivateServer, tmp_path: Path) -> None:

@@ -19,16 +19,19 @@ NUMBERED = "aux0,aux1,aux2,aux3,aux4,aux5"
 
 
 def plug_card(server: PrivateServer, positions: str = SURROUND) -> None:
-    """Make the card appear as the source ``fake_card``."""
+    """Make the card appear as the source ``fake_card``, with a channel for each position."""
+    channels = len(positions.split(","))
     with server.connect() as pulse:
         pulse.module_load(
             "module-null-sink",
-            f"sink_name={CARD}_hw norewinds=1 rate=48000 channels=6 channel_map={positions} "
+            f"sink_name={CARD}_hw norewinds=1 rate=48000 "
+            f"channels={channels} channel_map={positions} "
             "sink_properties='device.description=\"Air before the card\"'",
         )
         pulse.module_load(
             "module-remap-source",
-            f"source_name={CARD} master={CARD}_hw.monitor channels=6 channel_map={positions} "
+            f"source_name={CARD} master={CARD}_hw.monitor "
+            f"channels={channels} channel_map={positions} "
             f"master_channel_map={positions} remix=no "
             "source_properties='device.description=\"Card with loopback\" device.class=sound'",
         )
@@ -39,11 +42,11 @@ def plug_card(server: PrivateServer, positions: str = SURROUND) -> None:
 def heard_by_card(
     server: PrivateServer, sound: NDArray[np.float32], positions: str = SURROUND
 ) -> Iterator[None]:
-    """Play into the card: float32, shape (n, 6), 16 kHz, one column for each channel."""
+    """Play into the card: float32, shape (n, channels), 16 kHz, a column for each channel."""
     raw = server.folder / "card.raw"
     sound.astype(np.float32).tofile(raw)
     command = ["pacat", "--playback", "--raw", "--format=float32le", f"--rate={SAMPLE_RATE}",
-               "--channels=6", f"--channel-map={positions}", "--no-remix",
+               f"--channels={sound.shape[1]}", f"--channel-map={positions}", "--no-remix",
                f"--device={CARD}_hw"]  # fmt: skip
     with raw.open("rb") as file:
         player = subprocess.Popen(command, env=server.env, stdin=file)

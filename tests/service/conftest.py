@@ -11,6 +11,11 @@ from pipedtln.demo.servers import PrivateServer
 from tests.service.bridge import RunningBridge
 
 
+@pytest.fixture(autouse=True)
+def weights(models: Path) -> None:
+    """Every service here has weights, whichever test runs first."""
+
+
 @pytest.fixture
 def bridge(server: PrivateServer, models: Path) -> Iterator[RunningBridge]:
     """Run the service with its defaults, until its devices are there and nobody records."""
