@@ -20,9 +20,11 @@ _TRUST = 45.0
 _DECIDE_EVERY = 4
 _NEIGHBOURS = 5
 """Lags this close to a peak belong to it: frames overlap and rooms smear."""
-_EARLIER = 2
-_EARLY = 0.8
-"""The earliest lag this close to the peak: reverberation pulls the peak itself late."""
+_AROUND, _OVER = 3, 0.5
+"""Lags around the peak, and the share of it above which they weigh: the delay is their centre, that
+moves less than the peak does and lies between hops."""
+_ASIDE = 0.75
+"""Hops by which the centre must lie beside the present delay to be evidence that it moved."""
 _BONUS = 0.3
 """Margin below which a peak is no evidence: without any echo the best of 256 has about this."""
 _CHANCE = 0.36
@@ -180,15 +182,20 @@ class DelayEstimator:
         chance = _CHANCE / float(np.sqrt(max(1.0, float(self._count[best]))))
         spread = max(float(scores.std()), chance)
         peak = float(scores[best])
-        first = max(0, best - _EARLIER)
-        early = int((scores[first : best + 1] >= _EARLY * peak).argmax())
+        first = max(0, best - _AROUND)
+        weights = np.maximum(scores[first : best + _AROUND + 1] - _OVER * peak, 0.0)
+        total = float(weights.sum())
+        centre = float(best)
+        if total > 0.0:
+            centre = first + float(weights @ np.arange(len(weights))) / total
+        centre += MIN_LAG
         near = slice(max(0, best - _NEIGHBOURS), best + _NEIGHBOURS + 1)
         scores[near] = -1.0
         margin = (peak - float(scores.max())) / spread - _BONUS
         evidence = min(max(margin, 0.0), 4.0)
-        lag = first + early + MIN_LAG
+        lag = round(centre)
         if self._delay is not None and abs(lag - self._delay) < _NEIGHBOURS - 1:
-            self._confirm(lag - self._delay, evidence)
+            self._confirm(centre - self._delay, evidence)
         else:
             self._doubt(lag, evidence)
 
@@ -208,14 +215,14 @@ class DelayEstimator:
             self._rival_support = 0.0
             self._offset = 0
 
-    def _confirm(self, step: int, evidence: float) -> None:
-        """Hear evidence for the present lag or, where it stays a step aside, walk there."""
+    def _confirm(self, aside: float, evidence: float) -> None:
+        """Hear evidence for the present lag or, where it stays that much aside, walk there."""
         self._support = min(_FULL, self._support + evidence)
         self._rival_support = 0.0
-        if step == 0 or evidence == 0.0 or step * self._offset < 0:
+        if abs(aside) < _ASIDE or evidence == 0.0 or aside * self._offset < 0:
             self._offset = 0
             return
-        self._offset += 1 if step > 0 else -1
+        self._offset += 1 if aside > 0 else -1
         if abs(self._offset) == _FOLLOW and self._delay is not None:
-            self._delay += 1 if step > 0 else -1
+            self._delay += 1 if aside > 0 else -1
             self._offset = 0
