@@ -62,6 +62,8 @@ class PrivateServer(Hardware):
     kind: ClassVar[str]
     PROGRAMS: ClassVar[dict[str, str]]
     """Each program that is needed, with the Debian package that has it."""
+    DAEMONS: ClassVar[tuple[str, ...]]
+    """Roles of the server's own processes, the bus left out; the first is started first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,6 +154,10 @@ class PrivateServer(Hardware):
     def pid(self) -> int | None:
         """Process id of the audio server (PipeWire: the daemon), None while it is down."""
         return self._processes.pid(self.kind)
+
+    def pids(self) -> list[int]:
+        """Process ids of all of the server's own processes that run."""
+        return [pid for role in self.DAEMONS if (pid := self._processes.pid(role)) is not None]
 
     def send_signal(self, number: signal.Signals, *roles: str) -> None:
         """Signal single processes, e.g. SIGSTOP to let the server hang; default: the server."""
@@ -259,6 +265,7 @@ class PrivatePulseAudio(PrivateServer):
     """A PulseAudio daemon with the modules of a desktop, but no access to hardware."""
 
     kind = "pulseaudio"
+    DAEMONS = ("pulseaudio",)
     PROGRAMS: ClassVar[dict[str, str]] = {
         "pulseaudio": "pulseaudio",
         "pacat": "pulseaudio-utils",
@@ -288,6 +295,7 @@ class PrivatePipeWire(PrivateServer):
     """PipeWire with WirePlumber and pipewire-pulse, without any hardware monitor."""
 
     kind = "pipewire"
+    DAEMONS = ("pipewire", "wireplumber", "pipewire-pulse")
     PROGRAMS: ClassVar[dict[str, str]] = {
         "pipewire": "pipewire",
         "pipewire-pulse": "pipewire-pulse",
@@ -325,7 +333,7 @@ class PrivatePipeWire(PrivateServer):
             )
 
     def _end_server(self, number: signal.Signals) -> None:
-        for role in ("pipewire-pulse", "wireplumber", "pipewire"):
+        for role in reversed(self.DAEMONS):
             self._processes.stop(role, number=number)
         for name in ("pipewire-0.lock", "pipewire-0"):
             with contextlib.suppress(OSError):
