@@ -76,7 +76,7 @@ class Supervisor:
         self._reach = Backoff(REACH_S, MOST_REACH_S)
         self._mend = Backoff(MEND_S, MOST_MEND_S)
         self._recheck = Recheck()
-        self._examined_at = 0.0
+        self._examined_at = self._looked_at = 0.0
         self._left_at: float | None = None
         self._remove_devices = False
         self.backend = backend.name
@@ -128,7 +128,7 @@ class Supervisor:
         now = monotonic()
         if not self._desk.connected:
             return max(0.0, self._reach.at - now)
-        pause = BUSY_LOOK_S if self._listening.session else IDLE_LOOK_S
+        pause = self._looked_at - now + (BUSY_LOOK_S if self._listening.session else IDLE_LOOK_S)
         if self._mend.failures:
             pause = min(pause, self._mend.at - now)
         if self._left_at is not None:
@@ -162,8 +162,9 @@ class Supervisor:
             self._survey = None
         if "client" in causes:
             self._recheck.client_came(now)
-            if causes == {"client"}:
-                return
+            if causes == {"client"} and self._pause() > 0.0:
+                return  # nothing else is due
+        self._looked_at = now
         if "devices" in causes:
             self._recheck.devices_changed(now)
         missed = self._has_missed(now)
@@ -177,10 +178,10 @@ class Supervisor:
     def _has_missed(self, now: float) -> bool:
         """Whether the server has other defaults than it told us of; asked only when in doubt."""
         long_ago = now - self._examined_at >= IDLE_LOOK_S
-        if self._survey is None or not (self._recheck.due(now) or long_ago):
+        if not (self._recheck.due(now) or long_ago):
             return False
         self._recheck.done(now)
-        return self._desk.renew() != self._survey.server
+        return self._survey is not None and self._desk.renew() != self._survey.server
 
     def _examine(self) -> None:
         before = self._survey

@@ -94,6 +94,9 @@ def test_default_that_changes_while_others_connect_is_followed(
             told = time.monotonic()
             open_bridge.wait_for(lambda status, mic=wanted: status.mic == mic, IN_TIME_S)
             took.append(time.monotonic() - told)
+        with server.recorder(MICROPHONE) as app:
+            app.wait(0.5)
+        assert wait_until(lambda: our_streams(server) == [], timeout=IN_TIME_S)
     finally:
         over.set()
         for visitor in visitors:
