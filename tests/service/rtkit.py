@@ -11,6 +11,8 @@ from dbus_fast import BusType, DBusError, PropertyAccess
 from dbus_fast.aio import MessageBus
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
 
+from pipedtln.atomic import write_atomic
+
 RTTIME_US, MOST = 200_000, 20
 
 
@@ -39,7 +41,7 @@ class RealtimeKit(ServiceInterface):
             raise DBusError("org.freedesktop.DBus.Error.AccessDenied", "RLIMIT_RTTIME is too high")
         policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(thread, policy, os.sched_param(priority))
-        self._pid_file.write_text(f"{thread} {priority}")
+        write_atomic(self._pid_file, f"{thread} {priority}".encode())
 
 
 async def main(folder: Path) -> None:
