@@ -25,7 +25,7 @@ LIVE = (
     "demo/test_demo.py",
     "live/test_clean_microphone.py",
     "live/test_delays.py",
-    "service/test_idle.py",
+    "service/test_idle.py::test_first_sound",
     "service/test_pace.py",
     "service/test_stall.py",
 )
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the live tests, and leave the long ones out unless they are asked for."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(LIVE):
+        if f"{item.path.relative_to(here).as_posix()}::{item.name}".startswith(LIVE):
             item.add_marker("live")
     if config.getoption("--long"):
         return

@@ -104,7 +104,8 @@ class OutputPacer:
         self._owed = 0
         self._second = False
         self._cut = 0
-        self._cut_due = self._fade_in = False
+        self._lasting = 0
+        self._fade_in = False
         self._quiet_hops = 0
         self._started = False
         self._late = 0
@@ -157,17 +158,17 @@ class OutputPacer:
         -------
         float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
         """
-        excess = queued - self.margin
-        if self._cut == 0 and (
-            excess > self._gross or (self._cut_due and excess > self._most_excess)
-        ):
+        # The level swings by a period: what is always there is less.
+        excess = queued - self.margin - (self._period - HOP)
+        too_much = excess if excess > self._gross else self._lasting
+        if self._cut == 0 and too_much > self._most_excess:
             # A number of hops, not a level to reach: a device that pauses would never reach it.
-            self._cut = (excess - EXCESS // 2) // HOP
+            self._cut = (too_much - EXCESS // 2) // HOP
             self._owed = 0
             self._second = False
             # This hop is what would follow: the cross-fade over the cut starts from it.
             self._before_cut[:] = hop
-            self._cut_due = False
+            self._lasting = 0
             self._forget()
         if self._cut:
             self._cut -= 1
@@ -208,12 +209,11 @@ class OutputPacer:
             self._quiet_hops = 0
         blocks = len(self._lowest)
         wanted = self.margin + self.corrected
-        if (
-            blocks >= CUT_BLOCKS
-            and min(list(self._lowest)[-CUT_BLOCKS:]) > wanted + self._most_excess
-        ):
-            self._cut_due = True
-            return
+        self._lasting = 0
+        if blocks >= CUT_BLOCKS:
+            self._lasting = min(list(self._lowest)[-CUT_BLOCKS:]) - wanted
+            if self._lasting > self._most_excess:
+                return
         if self._owed or blocks < THIN_BLOCKS:
             return
         excess = min(self._lowest) - wanted

@@ -269,3 +269,23 @@ def test_queue_too_thin_from_the_start_is_filled_at_once(period: int) -> None:
             level += len(out)
     assert late == 1
     assert level >= period + pacer.margin
+
+
+def test_a_cut_takes_what_always_stood_in_the_queue_and_not_its_swing() -> None:
+    period = 4 * HOP
+    pacer = OutputPacer()
+    pacer.reset(period)
+    hop = np.zeros(HOP, np.float32)
+    queued = pacer.margin + 600 + period
+    pacer.gap(queued)
+    least = []
+    for i in range(600):
+        out = pacer.pace(hop, queued)
+        queued += 0 if out is None else len(out)
+        if i % 4 == 3:  # the device takes a period at a time
+            queued -= period
+            least.append(queued)
+    print(f"least of the queue {least[0]}, then {min(least)}, margin {pacer.margin}")
+    assert pacer.dropped > 0
+    assert min(least) >= pacer.margin
+    assert max(least[-50:]) <= pacer.margin + period // 2 + HOP
