@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 _KINDS = {"ns": "noise", "aec": "echo and noise"}
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  pipedtln models list             what there is, and what is here
+  pipedtln models fetch            what auto wants
+  pipedtln models path ns-int8     where a model's files are
+"""
+)
 def models() -> None:
     """List, fetch and locate the networks' weights.
 
@@ -29,7 +36,14 @@ def models() -> None:
     """
 
 
-@models.command("list")
+@models.command(
+    "list",
+    epilog="""\b
+Examples:
+  pipedtln models list
+  pipedtln models list --json | jq '.models[].name'
+""",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as JSON.")
 def list_models(*, as_json: bool) -> None:
     """Show every model and whether it is on this machine."""
@@ -46,7 +60,14 @@ def list_models(*, as_json: bool) -> None:
     _print_table(rows)
 
 
-@models.command()
+@models.command(
+    epilog="""\b
+Examples:
+  pipedtln models fetch                          what auto wants
+  pipedtln models fetch ns-float aec-512-float   the most exact, for recordings
+  PIPEDTLN_MODELS_DIR=/media/usb pipedtln models fetch --all
+"""
+)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Fetch every model.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the files are, as JSON.")
@@ -75,7 +96,12 @@ def fetch(*, names: tuple[str, ...], everything: bool, as_json: bool) -> None:
         click.echo(f"{located.model.name}: {located.files[0].parent}{note}")
 
 
-@models.command()
+@models.command(
+    epilog="""\b
+Examples:
+  pipedtln models path aec-256-int8
+"""
+)
 @click.argument("name", default="auto", metavar="[NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def path(*, name: str, as_json: bool) -> None:

@@ -46,6 +46,24 @@ def test_version_is_one_line() -> None:
     assert (result.exit_code, result.output) == (0, f"pipedtln {__version__}\n")
 
 
+def every_command() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name in available():
+        command = main.get_command(click.Context(main), name)
+        found.append((name,))
+        if isinstance(command, click.Group):
+            found += [(name, inner) for inner in command.list_commands(click.Context(command))]
+    return found
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_each_command_shows_examples(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*words, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    examples = result.output[result.output.index("Examples:") :]
+    assert " ".join(("pipedtln", *words)) in examples
+
+
 def test_help_fits_a_terminal_and_shows_the_newcomers_path() -> None:
     result = CliRunner().invoke(main, ["--help"], terminal_width=80)
     assert result.exit_code == 0
