@@ -16,22 +16,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-import pipedtln.demo
 from benchmarks.latency import SERVERS, cpu_seconds
 from pipedtln.audio.api import PERIODS
 from pipedtln.demo.bridge import MICROPHONE, running_bridge
+from pipedtln.demo.conversation import sentences
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
 from pipedtln.errors import ServerError
+from pipedtln.processor import SAMPLE_RATE
 
 BARE, OWN = "bare microphone", "the server's echo-cancel, WebRTC"
 SETTLE_S = 5.0
-FAR = Path(pipedtln.demo.__file__).parent / "audio" / "far.flac"
 ECHO_CANCEL = "bench_echo_cancel"
 
 
@@ -75,11 +74,11 @@ def measure(
     server: PrivateServer, case: str, latency: str, seconds: float, log: Path
 ) -> tuple[float, float]:
     """Shares of a core that the service and that all of the server's processes take."""
-    voice, rate = sf.read(FAR, dtype="float32")
-    far = np.tile(voice, int(np.ceil((seconds + 3 * SETTLE_S) * rate / len(voice))))
+    voice = np.concatenate(sentences("far"))
+    far = np.tile(voice, int(np.ceil((seconds + 3 * SETTLE_S) * SAMPLE_RATE / len(voice))))
     with ExitStack() as stack:
         source, sink, service = stack.enter_context(heard(server, case, latency, log))
-        stack.enter_context(server.player(far, sink, rate=rate))
+        stack.enter_context(server.player(far, sink))
         app = stack.enter_context(server.recorder(source))
         app.wait(SETTLE_S)
 

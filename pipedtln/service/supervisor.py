@@ -167,19 +167,16 @@ class Supervisor:
         self._looked_at = now
         if "devices" in causes:
             self._recheck.devices_changed(now)
-        missed = self._has_missed(now)
-        mend = self._mend.failures > 0 and self._mend.due(now)
         long_ago = now - self._examined_at >= IDLE_LOOK_S
+        missed = (long_ago or self._recheck.due(now)) and self._has_missed(now)
+        mend = self._mend.failures > 0 and self._mend.due(now)
         if self._survey is None or missed or mend or long_ago or causes & {"devices", "config"}:
             self._examine()
         self._recorders = self._desk.recorders()
         self._match()
 
     def _has_missed(self, now: float) -> bool:
-        """Whether the server has other defaults than it told us of; asked only when in doubt."""
-        long_ago = now - self._examined_at >= IDLE_LOOK_S
-        if not (self._recheck.due(now) or long_ago):
-            return False
+        """Whether the server has other defaults than it told us of."""
         self._recheck.done(now)
         return self._survey is not None and self._desk.renew() != self._survey.server
 

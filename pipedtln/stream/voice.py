@@ -62,11 +62,12 @@ class Voice:
         processing.process(aligner.mic, aligner.ref, out, late=late)
         if far_end and processing.ran:
             aligner.learn(*_spectra(processor), out)
-            if aligner.moved_far and processor is not None:
+            if aligner.moved_far:
                 _forget(processor)
 
 
-def _forget(processor: Processor) -> None:
+def _forget(processor: Processor | None) -> None:
+    """Let the processor forget where the echo was, if it can know."""
     forget = getattr(processor, "forget", None)
     if forget is not None:
         forget()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
@@ -56,6 +57,15 @@ def until(reached: Callable[[], bool], timeout: float = 10.0) -> None:
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def mic_and_sink(server: PrivateServer, folder: Path) -> AbstractContextManager[None]:
+    """Let this process see ``mic`` and ``sink``: the server's microphone and loudspeaker."""
+    return alsa_of(
+        folder,
+        device_text(server, "mic", server.MICROPHONE),
+        device_text(server, "sink", server.SPEAKER),
+    )
 
 
 def nobody() -> None:
@@ -200,11 +210,7 @@ def test_a_card_that_refuses_its_own_rate_is_opened_at_another(
 
     monkeypatch.setattr(library, "check_input_settings", check)
     with (
-        alsa_of(
-            tmp_path,
-            device_text(pulseaudio, "mic", "fake_mic"),
-            device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
-        ),
+        mic_and_sink(pulseaudio, tmp_path),
         pulseaudio.player(tone(440, 30), pulseaudio.MICROPHONE_INPUT),
     ):
         backend = PortAudioBackend()
@@ -233,11 +239,7 @@ def refuse_all(library: ModuleType) -> Callable[..., None]:
 def test_what_the_card_missed_is_counted_and_left_out(
     pulseaudio: PrivateServer, tmp_path: Path
 ) -> None:
-    with alsa_of(
-        tmp_path,
-        device_text(pulseaudio, "mic", "fake_mic"),
-        device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
-    ):
+    with mic_and_sink(pulseaudio, tmp_path):
         backend = PortAudioBackend()
         engine = Engine(Voice(FailOpen(None)))
         session = backend.open(Route(mic="mic", out="sink"), engine.wake)
@@ -260,11 +262,7 @@ def test_what_the_card_missed_is_counted_and_left_out(
 
 def test_buffers_are_as_long_as_asked(pulseaudio: PrivateServer, tmp_path: Path) -> None:
     reported = []
-    with alsa_of(
-        tmp_path,
-        device_text(pulseaudio, "mic", "fake_mic"),
-        device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
-    ):
+    with mic_and_sink(pulseaudio, tmp_path):
         for latency_ms in (40, 160):
             backend = PortAudioBackend()
             session = backend.open(Route(mic="mic", out="sink", latency_ms=latency_ms), nobody)
@@ -306,11 +304,7 @@ def test_a_second_input_is_the_reference(pulseaudio: PrivateServer, tmp_path: Pa
 def test_a_card_that_goes_ends_the_session_and_can_be_opened_again(
     pulseaudio: PrivateServer, tmp_path: Path
 ) -> None:
-    with alsa_of(
-        tmp_path,
-        device_text(pulseaudio, "mic", "fake_mic"),
-        device_text(pulseaudio, "sink", pulseaudio.SPEAKER),
-    ):
+    with mic_and_sink(pulseaudio, tmp_path):
         backend = PortAudioBackend()
         route = Route(mic="mic", out="sink")
         session = backend.open(route, nobody)
