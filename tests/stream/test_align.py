@@ -244,16 +244,19 @@ def test_the_processor_forgets_once_the_reference_has_come_from_afar() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_lead_is_cut_to_the_target_when_the_echo_has_stood_still(seed: int) -> None:
+def test_the_lead_is_two_or_three_hops_once_the_echo_is_found(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scene = mixed(rng, speech_like(rng, 9.0), room(rng), 200.0)
+    scene = mixed(rng, speech_like(rng, 5.0), room(rng), 200.0)
     processor = AlignedProcessor(SpectraOnly())
     out = np.zeros(HOP, np.float32)
+    leads = set()
     for start in range(0, len(scene.mic) - HOP + 1, HOP):
         processor.process(scene.mic[start : start + HOP], scene.ref[start : start + HOP], out)
-    found = processor.aligner.alignment
-    assert found.echo_delay_ms is not None
-    assert 16 <= found.echo_delay_ms - found.held_ref_ms <= 24
+        found = processor.aligner.alignment
+        if found.echo_delay_ms is not None:
+            leads.add(found.echo_delay_ms - found.held_ref_ms)
+    assert leads
+    assert leads <= {16, 24}
 
 
 def test_a_processor_that_ignores_the_reference_teaches_nothing() -> None:
@@ -272,21 +275,20 @@ def test_a_processor_that_ignores_the_reference_teaches_nothing() -> None:
     ("held", "delay", "hold"),
     [
         (0, 2, 0),
-        (0, 4, 0),
+        (0, 3, 0),
+        (0, 4, 1),
         (10, 12, 10),
-        (10, 14, 10),
-        (10, 15, 11),
-        (10, 16, 12),
-        (10, 17, 13),
-        (0, 100, 96),
+        (10, 13, 10),
+        (10, 14, 11),
+        (10, 17, 14),
+        (0, 100, 97),
         (100, 101, 98),
         (100, 5, 2),
         (3, -2, -5),
     ],
 )
-def test_the_hold_moves_no_further_than_it_must(held: int, delay: int, hold: int) -> None:
+def test_the_hold_moves_where_the_lead_is_not_two_or_three_hops(held: int, delay: int, hold: int) -> None:
     assert reference_hold(held, delay) == hold
-    assert 2 <= delay - reference_hold(held, delay) <= 4
 
 
 def test_wrong_blocks_are_refused() -> None:
