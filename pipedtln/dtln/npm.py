@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ STALL_S = 120.0
 """Without a new byte for so long, the client is given up."""
 _POLL_S = 0.1
 _CHUNK = 1 << 20
+_COPIES = 2
+"""Of a package that lie on the disk at a time: one in npm's cache."""
 
 
 def pack(source: Source, folder: Path, progress: Progress) -> Path:
@@ -35,11 +38,17 @@ def pack(source: Source, folder: Path, progress: Progress) -> Path:
     SourceError
         If there is no npm client or it does not get the package.
     OSError
-        If the folder cannot be written.
+        If the folder cannot be written, or its disk has no room for the package.
     """
     client = shutil.which("npm")
     if client is None:
         raise SourceError("the npm client is not installed")
+    needed, free = _COPIES * source.bytes, shutil.disk_usage(folder).free
+    if free < needed:
+        # npm itself ends without a word.
+        raise OSError(
+            errno.ENOSPC, f"npm needs {needed / 1e6:.0f} MB for a while, {free / 1e6:.0f} are free"
+        )
     command = [
         client,
         "pack",

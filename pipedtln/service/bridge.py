@@ -15,7 +15,7 @@ from pipedtln.configfile import save_key
 from pipedtln.control.api import BANDS, Status
 from pipedtln.control.notifier import Notifier
 from pipedtln.control.server import ControlServer
-from pipedtln.errors import ServerError
+from pipedtln.errors import ConfigError, ServerError
 from pipedtln.service.choice import AnySupervisor, BackendChoice, make_supervisor
 from pipedtln.service.health import hung
 from pipedtln.service.network import Network
@@ -180,18 +180,24 @@ class Bridge:
         return dataclasses.asdict(self._config)
 
     async def set(self, key: str, value: object, *, keep: bool) -> None:
-        """Change one setting now; ``keep`` writes config.toml first.
+        """Change one setting now; ``keep`` writes config.toml, too.
 
         Raises
         ------
         ConfigError
-            If the key or value is not valid; nothing has changed.
+            If the key or value is not valid; nothing has changed. Or if config.toml cannot be
+            written; the change holds until the service ends: on a full disk, too, one must be able
+            to mute.
         """
         checked = check(key, value)
         config = resolve(self.settings(), {key: checked})
-        if keep:
-            await asyncio.to_thread(save_key, key, checked, self._config_path)
-        await self._follow(config)
+        try:
+            if keep:
+                await asyncio.to_thread(save_key, key, checked, self._config_path)
+        except ConfigError as error:
+            raise ConfigError(f"{key} has changed, but not for the next start: {error}") from error
+        finally:
+            await self._follow(config)
 
     async def reload(self) -> None:
         """Read the settings again.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
-
-import soundfile
 
 from pipedtln.errors import ConfigError, DeviceError, InputError
 from pipedtln.processor import SAMPLE_RATE, Block
@@ -62,20 +61,32 @@ def write_recording(sound: Block, delay_samples: int, folder: Path) -> list[Path
     Raises
     ------
     InputError
-        If the folder cannot be written.
+        If the folder cannot be written; what was there before is untouched then.
     """
+    # Not at the start: few services ever record.
+    from pipedtln.files import SoundInfo, SoundWriter
+
     length = sound.shape[1] - delay_samples
     rows = {
         "mic.wav": sound[0, :length],
         "reference.wav": sound[1, :length],
         "clean.wav": sound[2, delay_samples:],
     }
-    files = []
+    coding = SoundInfo(folder / "mic.wav", SAMPLE_RATE, 1, length, "WAV", "FLOAT")
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, samples in rows.items():
-            soundfile.write(folder / name, samples, SAMPLE_RATE, subtype="FLOAT")
-            files.append(folder / name)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise InputError(f"cannot write the recording to {folder}: {error}") from error
-    return files
+        with ExitStack() as stack:
+            for name, samples in rows.items():
+                writer = stack.enter_context(SoundWriter(folder / name, SAMPLE_RATE, coding))
+                writer.write(samples)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made ({error.strerror}); choose another place"
+        ) from error
+    except InputError:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    return [folder / name for name in rows]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +174,18 @@ def test_what_does_not_follow_its_source_is_not_kept(
     with pytest.raises(ModelError, match=r"does not follow it on this machine\. Use ns-float"):
         fetch_models(["ns-block8"], store=store)
     assert not any((tmp_path / "cache").iterdir())
+
+
+def test_onnxruntime_tells_its_maker_nothing_and_leaves_nothing_behind(
+    models: Path, tmp_path: Path
+) -> None:
+    code = "import pipedtln; pipedtln.load_processor('ns-block8')"
+    # It keeps silent by itself where it takes itself to be tested.
+    quiet = ("CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
+    env = {name: value for name, value in os.environ.items() if name not in quiet}
+    env |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_source_is_named(models: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pipedtln.control.api import Status
 from pipedtln.control.client import BridgeClient, ask
 from pipedtln.demo.servers import PrivateServer
 from pipedtln.errors import ServiceError
+from tests.mounts import Mounted
 
 ROOT = Path(__file__).parents[2]
 MICROPHONE = "pipedtln_microphone"
@@ -28,12 +29,18 @@ class RunningBridge:
     server : whose environment it gets
     options : of ``pipedtln run``
     env : changes to the environment; None takes a variable away
+    within : the mounts that it finds
     """
 
     def __init__(
-        self, server: PrivateServer, *options: str, env: dict[str, str | None] | None = None
+        self,
+        server: PrivateServer,
+        *options: str,
+        env: dict[str, str | None] | None = None,
+        within: Mounted | None = None,
     ) -> None:
         self.server = server
+        self._within = within
         self._options = options
         self._env = env or {}
         self._log = server.folder / "bridge.log"
@@ -56,9 +63,10 @@ class RunningBridge:
 
     def start(self) -> None:
         """Start it; does not wait for anything."""
+        command = [sys.executable, "-m", "pipedtln", "run", *self._options]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipedtln", "run", *self._options],
+                self._within.command(*command) if self._within else command,
                 env=self.env,
                 cwd=self.server.folder,
                 stdin=subprocess.DEVNULL,
