@@ -27,7 +27,6 @@ PA_STREAM_READY = 2
 PA_STREAM_FAILED = 3
 PA_STREAM_TERMINATED = 4
 
-PA_STREAM_INTERPOLATE_TIMING = 0x0002
 PA_STREAM_AUTO_TIMING_UPDATE = 0x0008
 PA_STREAM_NO_REMAP_CHANNELS = 0x0010
 PA_STREAM_NO_REMIX_CHANNELS = 0x0020
@@ -54,6 +53,23 @@ class ChannelMap(c.Structure):
     """pa_channel_map"""
 
     _fields_ = [("channels", c.c_uint8), ("map", c.c_int * 32)]
+
+
+class TimingInfo(c.Structure):
+    """pa_timing_info; indices in bytes"""
+
+    _fields_ = [
+        *((name, c.c_long) for name in ("seconds", "microseconds")),
+        ("synchronized_clocks", c.c_int),
+        *((name, c.c_uint64) for name in ("sink_usec", "source_usec", "transport_usec")),
+        ("playing", c.c_int),
+        ("write_index_corrupt", c.c_int),
+        ("write_index", c.c_int64),
+        ("read_index_corrupt", c.c_int),
+        ("read_index", c.c_int64),
+        *((name, c.c_uint64) for name in ("configured_sink_usec", "configured_source_usec")),
+        ("since_underrun", c.c_int64),
+    ]
 
 
 class BufferAttr(c.Structure):
@@ -112,9 +128,9 @@ _LOCAL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_stream_drop": (c.c_int, (_P,)),
     "pa_stream_write": (c.c_int, (_P, _P, c.c_size_t, _P, c.c_int64, c.c_int)),
     "pa_stream_writable_size": (c.c_size_t, (_P,)),
-    "pa_stream_get_latency": (c.c_int, (_P, c.POINTER(c.c_uint64), c.POINTER(c.c_int))),
+    "pa_stream_get_timing_info": (c.POINTER(TimingInfo), (_P,)),
 }
-for _name in ("state", "moved", "underflow", "overflow"):
+for _name in ("state", "moved", "underflow", "overflow", "latency_update"):
     _LOCAL[f"pa_stream_set_{_name}_callback"] = (None, (_P, StreamNotify, _P))
 for _name in ("read", "write"):
     _LOCAL[f"pa_stream_set_{_name}_callback"] = (None, (_P, StreamRequest, _P))

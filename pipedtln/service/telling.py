@@ -9,7 +9,7 @@ from pipedtln import __version__
 from pipedtln.audio.api import Latency, Session
 from pipedtln.config import Config
 from pipedtln.control.api import Status
-from pipedtln.processor import SAMPLE_RATE
+from pipedtln.processor import HOP, SAMPLE_RATE
 from pipedtln.service.view import View
 from pipedtln.stream.engine import Engine
 from pipedtln.stream.failopen import FailOpen
@@ -89,7 +89,8 @@ class Teller:
         return {
             "capture": round(max(0.0, server.mic_ms), 1),
             "backlog": round(report.backlog_ms, 1),
-            "network": round(self._engine.voice.latency_samples * 1000 / SAMPLE_RATE, 1),
+            # A hop must be whole before it is worked on.
+            "network": round((HOP + self._engine.voice.latency_samples) * 1000 / SAMPLE_RATE, 1),
             "queue": round(report.queue_ms, 1),
         }
 

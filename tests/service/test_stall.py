@@ -1,15 +1,23 @@
-"""A stopped process catches up, and tells its latency."""
+"""The latency that is told is there, and after a stall soon what it was before."""
 
 from __future__ import annotations
 
 import signal
 import time
 
+import numpy as np
 import pytest
 
+from benchmarks.latency import Arrivals, find_delays
 from pipedtln.demo.servers import PrivateServer
+from pipedtln.processor import SAMPLE_RATE
 from tests.service.bridge import MICROPHONE, RunningBridge
 from tests.service.sounds import LOW, tone, wait_heard
+
+
+RETURN_S = 2.0
+"""Within this the latency is what it was before a stall."""
+WATCH_S = 1.5
 
 
 @pytest.mark.parametrize(
@@ -42,15 +50,40 @@ def test_latency_returns_after_a_stall(
         open_bridge.send(signal.SIGCONT)
         begin = time.monotonic()
         back = wait_heard(app, LOW)
-        open_bridge.wait_for(
-            lambda s: s.latency_ms is not None and s.latency_ms < before + 25, timeout=8.0
-        )
-        settled = time.monotonic() - begin
-        after = open_bridge.status()
+        time.sleep(max(0.0, begin + RETURN_S - time.monotonic()))
+        seen = []
+        while time.monotonic() < begin + RETURN_S + WATCH_S:
+            after = open_bridge.status()
+            seen.append(after.latency_ms)
+            time.sleep(0.1)
         print(
-            f"{server.kind}: stopped {stop_s} s; sound after {back:.2f} s, latency {before} ms "
-            f"again ({after.latency_ms}) after {settled:.2f} s; {after.latency_parts_ms}, "
+            f"{server.kind}: stopped {stop_s} s; sound after {back:.2f} s; latency {before} ms, "
+            f"after {RETURN_S:.0f} s {seen}; {after.latency_parts_ms}, "
             f"{after.dropped_hops} hops dropped"
         )
-        assert settled < 4.0
+        assert back < RETURN_S
+        assert all(ms is not None and ms < before + 25 for ms in seen)
         assert after.problems == []
+
+
+def test_status_tells_the_latency_that_there_is(
+    server: PrivateServer, open_bridge: RunningBridge
+) -> None:
+    noise = np.random.default_rng(7).normal(0, 0.05, 20 * SAMPLE_RATE).astype(np.float32)
+    with (
+        server.player(noise, server.MICROPHONE_INPUT),
+        server.recorder(server.MICROPHONE) as straight,
+        server.recorder(MICROPHONE) as through,
+    ):
+        time.sleep(3.0)
+        arrivals = Arrivals(straight, through)
+        arrivals.watch(6.0)
+        status = open_bridge.status()
+        found = find_delays(arrivals, straight.stop(), through.stop())
+    told = status.latency_ms
+    there = float(np.median([one.delay_ms for one in found]))
+    print(f"{server.kind}: told {told} ms, {status.latency_parts_ms}; measured {there:.1f} ms")
+    assert told is not None
+    # Two recorders of one source differ by 11 ms; PipeWire does not tell of its own cycle of 21 ms.
+    untold = 0 if server.kind == "pulseaudio" else 21
+    assert -12 < there - told < 12 + untold
