@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipedtln.processor import Processor
 
-# From 1.29 on onnxruntime tells its maker what is run, and keeps an identifier of the machine in the
-# user's cache (https://github.com/microsoft/onnxruntime/pull/27379). It asks once, when it is loaded,
-# whoever loads it: here, so that no other place can be too late.
+# From 1.29 on onnxruntime tells its maker what is run, and keeps an identifier of the machine in
+# the user's cache (https://github.com/microsoft/onnxruntime/pull/27379). It asks once, when it is
+# loaded, whoever loads it: here, so that no other place can be too late.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ class Mounted:
             env=env,
             capture_output=True,
             text=True,
+            check=False,
             timeout=60,
             stdin=subprocess.DEVNULL,
         )

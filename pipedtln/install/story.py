@@ -116,7 +116,9 @@ def teardown(wish: Wish, teller: Teller, steps: Sequence[Step] = STEPS) -> bool:
             _undo_leftovers(scene)
         scene.journal.tidy()
     if len(failed) > 1:
-        raise InstallError("; ".join(dict.fromkeys(map(str, failed))) + "; then run 'pipedtln teardown' again")
+        raise InstallError(
+            "; ".join(dict.fromkeys(map(str, failed))) + "; then run 'pipedtln teardown' again"
+        )
     if failed:
         raise failed[0]
     return something

@@ -91,7 +91,9 @@ def test_the_service_runs_and_does_what_it_is_told_until_it_ends(
         bridge.wait_state("idle")
         with server.recorder(MICROPHONE):
             bridge.wait_state("running")
-            told = pipedtln(disk, server, "record", "--seconds", "1", "-o", str(server.home / "rec"))
+            told = pipedtln(
+                disk, server, "record", "--seconds", "1", "-o", str(server.home / "rec")
+            )
             assert told.returncode == 2
             assert str(server.home / "rec") in told.stderr.splitlines()[-1]
         told = pipedtln(disk, server, "bypass", "on")

@@ -14,7 +14,6 @@ from pipedtln.processor import SAMPLE_RATE
 from tests.service.bridge import MICROPHONE, RunningBridge
 from tests.service.sounds import LOW, tone, wait_heard
 
-
 RETURN_S = 2.0
 """Within this the latency is what it was before a stall."""
 WATCH_S = 1.5

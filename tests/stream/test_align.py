@@ -287,7 +287,9 @@ def test_a_processor_that_ignores_the_reference_teaches_nothing() -> None:
         (3, -2, -5),
     ],
 )
-def test_the_hold_moves_where_the_lead_is_not_two_or_three_hops(held: int, delay: int, hold: int) -> None:
+def test_the_hold_moves_where_the_lead_is_not_two_or_three_hops(
+    held: int, delay: int, hold: int
+) -> None:
     assert reference_hold(held, delay) == hold
 
 
