@@ -123,16 +123,17 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def measure(kind: str, setting: str, seconds: float, logs: Path) -> list[str]:
+def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -> list[str]:
     """One row of the table.
 
-    Server, setting; 5th percentile, median, 95th and greatest of the added latency in ms, seconds
-    that were found; underruns, wake-ups per second and share of a core.
+    Server, setting, backend; 5th percentile, median, 95th and greatest of the added latency in ms,
+    seconds that were found; underruns, wake-ups per second, and shares of a core: the service's,
+    and with the server's processes.
     """
     random = np.random.default_rng(7)
     noise = random.normal(0, 0.05, round((seconds + 3 * SETTLE_S) * SAMPLE_RATE))
-    options = ("--latency", setting, "--bypass")
-    log = logs / f"{kind}-{setting}.log"
+    options = ("--latency", setting, "--backend", backend, "--bypass")
+    log = logs / f"{kind}-{setting}-{backend}.log"
     with (
         SERVERS[kind]() as server,
         running_bridge(server, "auto", log, lambda _a, _b: None, *options) as ask,
@@ -142,11 +143,15 @@ def measure(kind: str, setting: str, seconds: float, logs: Path) -> list[str]:
     ):
         time.sleep(SETTLE_S)
         before = ask()
-        spent = cpu_seconds(before["pid"])
-        began = time.monotonic()
+
+        def spent() -> NDArray[np.float64]:
+            own = cpu_seconds(before["pid"])
+            return np.array([own, own + sum(map(cpu_seconds, server.pids()))])
+
+        cpu, began = spent(), time.monotonic()
         arrivals = Arrivals(straight, through)
         arrivals.watch(seconds)
-        share = (cpu_seconds(before["pid"]) - spent) / (time.monotonic() - began)
+        share, with_server = 100 * (spent() - cpu) / (time.monotonic() - began)
         after = ask()
         found = find_delays(arrivals, straight.stop(), through.stop())
     delays = np.array([second.delay_ms for second in found])
@@ -154,6 +159,7 @@ def measure(kind: str, setting: str, seconds: float, logs: Path) -> list[str]:
     return [
         kind,
         setting,
+        backend,
         f"{low:.0f}",
         f"{median:.0f}",
         f"{high:.0f}",
@@ -161,7 +167,8 @@ def measure(kind: str, setting: str, seconds: float, logs: Path) -> list[str]:
         str(len(found)),
         str(after["xruns"] - before["xruns"]),
         f"{after['wakeups_per_s'] or 0:.0f}",
-        f"{100 * share:.1f}",
+        f"{share:.1f}",
+        f"{with_server:.1f}",
     ]
 
 
@@ -170,15 +177,24 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--server", choices=SERVERS, nargs="*", default=list(SERVERS))
     parser.add_argument("--latency", choices=PERIODS, nargs="*", default=list(PERIODS))
+    backends = ("pulse", "pipewire")
+    parser.add_argument("--backend", choices=backends, nargs="*", default=["pulse"])
     wanted = parser.parse_args()
-    table = Table("server", "latency", "p5", "median", "p95", "max", "s", "dry", "wakes/s", "CPU %")
-    runs = [(kind, setting) for kind in wanted.server for setting in wanted.latency]
+    columns = ("server", "latency", "backend", "p5", "median", "p95", "max", "s", "dry", "wakes/s")
+    table = Table(*columns, "CPU %", "with server")
+    runs = [
+        (kind, setting, backend)
+        for kind in wanted.server
+        for setting in wanted.latency
+        for backend in wanted.backend
+        if backend == "pulse" or kind == "pipewire"
+    ]
     with Progress() as progress, tempfile.TemporaryDirectory() as logs:
         task = progress.add_task("measuring", total=len(runs))
-        for kind, setting in runs:
-            table.add_row(*measure(kind, setting, 60 * wanted.minutes, Path(logs)))
+        for kind, setting, backend in runs:
+            table.add_row(*measure(kind, setting, backend, 60 * wanted.minutes, Path(logs)))
             progress.advance(task)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":
