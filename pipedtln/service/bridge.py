@@ -191,13 +191,15 @@ class Bridge:
         """
         checked = check(key, value)
         config = resolve(self.settings(), {key: checked})
-        try:
-            if keep:
+        unkept: ConfigError | None = None
+        if keep:
+            try:
                 await asyncio.to_thread(save_key, key, checked, self._config_path)
-        except ConfigError as error:
-            raise ConfigError(f"{key} has changed, but not for the next start: {error}") from error
-        finally:
-            await self._follow(config)
+            except ConfigError as error:
+                unkept = error
+        await self._follow(config)
+        if unkept is not None:
+            raise ConfigError(f"{key} has changed, but not for the next start: {unkept}")
 
     async def reload(self) -> None:
         """Read the settings again.
