@@ -12,9 +12,9 @@ from pipedtln.errors import InputError
     "completion",
     epilog="""\b
 Examples:
-  pipedtln completion bash > ~/.local/share/bash-completion/completions/pipedtln
-  pipedtln completion zsh > ~/.zfunc/_pipedtln      with ~/.zfunc in fpath
-  pipedtln completion fish > ~/.config/fish/completions/pipedtln.fish
+pipedtln completion bash > ~/.local/share/bash-completion/completions/pipedtln
+pipedtln completion zsh > ~/.zfunc/_pipedtln      with ~/.zfunc in fpath
+pipedtln completion fish > ~/.config/fish/completions/pipedtln.fish
 """,
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

@@ -11,9 +11,9 @@ import click
     epilog="""\
 \b
 Examples:
-  pipedtln listen                  what you say comes back two seconds later
-  pipedtln listen --delay 5        time for a whole sentence
-  pipedtln bypass toggle           meanwhile, in a second terminal: hear the difference
+  pipedtln listen              what you say comes back two seconds later
+  pipedtln listen --delay 5    time for a whole sentence
+  pipedtln bypass toggle       meanwhile, in a second terminal
 """
 )
 @click.option(

@@ -64,7 +64,7 @@ def list_models(*, as_json: bool) -> None:
     epilog="""\b
 Examples:
   pipedtln models fetch                          what auto wants
-  pipedtln models fetch ns-float aec-512-float   the most exact, for recordings
+  pipedtln models fetch ns-float aec-512-float  the most exact, for recordings
   PIPEDTLN_MODELS_DIR=/media/usb pipedtln models fetch --all
 """
 )

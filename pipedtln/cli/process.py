@@ -22,9 +22,10 @@ _SOUND = click.Path(path_type=Path)
 @click.command(
     epilog="""\b
 Examples:
-  pipedtln process talk.wav -o clean.flac                      noise out
-  pipedtln process talk.wav --ref speaker.wav -o clean.wav     echo out, at any delay
-  pipedtln process card.wav --ref card.wav --ref-channel -1 -o clean.wav --plot seen.png
+  pipedtln process talk.wav -o clean.flac                    noise out
+  pipedtln process talk.wav --ref speaker.wav -o clean.wav   echo out, too
+  pipedtln process card.wav --ref card.wav --ref-channel -1 -o clean.wav
+  pipedtln process talk.wav -o clean.wav --plot seen.png
 """
 )
 @click.argument("mic", type=_SOUND, metavar="MIC.wav")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,17 @@ def _complete_key(
     ]
 
 
+def _key_help(key: Key) -> str:
+    """A key and what it is for, in lines that fit a terminal where click indents them by two."""
+    width = max(map(len, KEYS)) + 2
+    return textwrap.fill(
+        f"{key.name:<{width}}{key.help}",
+        78,
+        initial_indent="  ",
+        subsequent_indent=" " * (width + 2),
+    )
+
+
 @click.command(
     "set",
     epilog="""\
@@ -39,7 +51,7 @@ Examples:
   pipedtln set model auto --now-only
 """
     + "\n\b\nKeys:\n"
-    + "\n".join(f"  {key.name:<10} {key.help}" for key in KEYS.values()),
+    + "\n".join(map(_key_help, KEYS.values())),
 )
 @click.argument("key", metavar="KEY", shell_complete=_complete_key)
 @click.argument("value", metavar="VALUE")

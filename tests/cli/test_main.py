@@ -57,9 +57,10 @@ def every_command() -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
-def test_each_command_shows_examples(words: tuple[str, ...]) -> None:
+def test_each_command_shows_examples_in_a_terminals_width(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, [*words, "--help"], terminal_width=80)
     assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
     examples = result.output[result.output.index("Examples:") :]
     assert " ".join(("pipedtln", *words)) in examples
 
