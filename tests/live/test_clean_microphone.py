@@ -15,6 +15,8 @@ from pipedtln.processor import HOP, SAMPLE_RATE, Processor
 from tests.live.sound import Sound, level_db, speech, talking
 from tests.service.bridge import RunningBridge
 
+ATTEMPTS, LEAST_WINDOWS = 3, 8
+
 
 def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(
     server: PrivateServer, bridge: RunningBridge
@@ -73,10 +75,17 @@ def test_near_end_speech_comes_through_as_offline_processing_gives_it(
 @pytest.mark.parametrize(("setting", "bound_ms"), [("low", 60.0), ("balanced", 90.0)])
 def test_added_latency_is_bounded(server: PrivateServer, setting: str, bound_ms: float) -> None:
     with RunningBridge(server, "--latency", setting) as bridge:
-        measure_latency(server, bridge, bound_ms)
+        for _ in range(ATTEMPTS):
+            delays = measure_latency(server, bridge)
+            # Where fewer of some 13 are found, sound went lost on its way: the machine was busy.
+            if len(delays) >= LEAST_WINDOWS:
+                break
+        assert len(delays) >= LEAST_WINDOWS
+        assert np.median(delays) <= bound_ms
 
 
-def measure_latency(server: PrivateServer, bridge: RunningBridge, bound_ms: float) -> None:
+def measure_latency(server: PrivateServer, bridge: RunningBridge) -> list[float]:
+    """Milliseconds by which windows of speech come later through the bridge."""
     bridge.wait_state("idle")
     random = np.random.default_rng(5)
     # Speech survives the network, and each window of it is found in the other recording.
@@ -90,7 +99,7 @@ def measure_latency(server: PrivateServer, bridge: RunningBridge, bound_ms: floa
         status = bridge.status()
         heard, cleaned = mic.stop(), out.stop()
     by, _ = lag(cleaned, heard)
-    delays = []
+    delays: list[float] = []
     size = SAMPLE_RATE
     for at in range(max(0, by) + size, min(len(heard), len(cleaned)) - 2 * size, size // 2):
         start = at - by
@@ -100,14 +109,13 @@ def measure_latency(server: PrivateServer, bridge: RunningBridge, bound_ms: floa
         if likeness > 0.7:
             behind = arrivals.arrival_s(1, at + shift) - arrivals.arrival_s(0, start)
             delays.append(1000 * behind)
-    low, median, high = np.percentile(delays, [5, 50, 95])
+    low, median, high = np.percentile(delays or [np.nan], [5, 50, 95])
     print(
         f"{server_name(server)}: added latency p5 {low:.0f}, median {median:.0f}, p95 {high:.0f} "
         f"ms over {len(delays)} windows; status tells {status.latency_ms} ms "
         f"{status.latency_parts_ms}, {status.xruns} underruns"
     )
-    assert len(delays) >= 3
-    assert median <= bound_ms
+    return delays
 
 
 def server_name(server: PrivateServer) -> str:
