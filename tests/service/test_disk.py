@@ -13,12 +13,11 @@ import pytest
 from pipedtln.demo.servers import PrivateServer
 from pipedtln.devices.defaults import get_defaults
 from tests.mounts import SCRIPTS, Mounted, mounted
-from tests.service.bridge import MICROPHONE, RunningBridge
+from tests.service.bridge import MICROPHONE, ROOT, RunningBridge
 from tests.service.sounds import rms
 from tests.service.test_bad_input import hears_microphone
 from tests.service.test_server import ONE_SET, our_devices
 
-ROOT = Path(__file__).parents[2]
 PIPEDTLN = (sys.executable, "-m", "pipedtln")
 CONFIG = "version = 1\nstrength = 60\n"
 SOUND = ROOT / "tests" / "dtln" / "golden" / "ns-int8.flac"
@@ -46,7 +45,7 @@ def disk(request: pytest.FixtureRequest, server: PrivateServer) -> Iterator[Moun
 def pipedtln(
     disk: Mounted, server: PrivateServer, *words: str, **changes: str
 ) -> subprocess.CompletedProcess[str]:
-    told = disk.run(*PIPEDTLN, *words, env={**server.env, "PYTHONPATH": str(ROOT), **changes})
+    told = disk.run(*PIPEDTLN, *words, env={**RunningBridge(server).env, **changes})
     print("$ pipedtln", *words, "->", told.returncode, told.stderr)
     return told
 
@@ -116,8 +115,8 @@ def test_teardown_undoes_all_that_the_disk_lets_it(
 ) -> None:
     with server.connect() as pulse:
         before = get_defaults(pulse)
-    env = {**server.env, "PYTHONPATH": str(ROOT)}
-    subprocess.run([*PIPEDTLN, "setup", "--no-service", "--set-default"], env=env, check=True)
+    setup = [*PIPEDTLN, "setup", "--no-service", "--set-default"]
+    subprocess.run(setup, env=RunningBridge(server).env, check=True)
     assert our_devices(server) == ONE_SET
     with mounted(server.home, how) as disk:
         told = pipedtln(disk, server, "teardown")
