@@ -157,7 +157,7 @@ def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
     result.underruns = status["xruns"]
     result.bypassed_hops = status["bypassed_hops"]
     result.dropped_hops = status["dropped_hops"]
-    result.found = find_delays(arrivals, heard, cleaned)
+    result.found = find_delays(arrivals, heard, cleaned, SAMPLE_RATE)
     result.bystander_slips = find_losses(heard, near)
     result.slips = find_slips(result.found, result.bystander_slips)
     return result
