@@ -16,7 +16,7 @@ from pipedtln.demo.servers import PrivateServer
 from pipedtln.processor import SAMPLE_RATE
 from tests.service.bridge import MICROPHONE, RunningBridge
 from tests.service.card import CARD, NUMBERED, SURROUND, heard_by_card, plug_card
-from tests.service.sounds import amplitude, tone, wait_heard
+from tests.service.sounds import WINDOW, amplitude, tone, wait_heard
 
 TONES = (440.0, 610.0, 830.0, 1250.0, 1630.0, 2110.0)
 """Hz; one for each channel."""
@@ -25,6 +25,14 @@ SECONDS = 40.0
 
 def tones() -> Samples:
     return np.stack([tone(hertz, SECONDS) for hertz in TONES], axis=1)
+
+
+def level(sound: Samples, hertz: float) -> float:
+    """Amplitude of a tone in most moments: where samples go lost on a busy machine, what follows
+    is out of step with what was before, and the amplitude over both is less than either's."""
+    count = len(sound) // WINDOW
+    moments = sound[: count * WINDOW].reshape(count, WINDOW)
+    return float(np.median([amplitude(part, hertz) for part in moments]))
 
 
 @contextmanager
@@ -64,10 +72,10 @@ def test_first_channel_is_heard_and_last_one_is_the_reference(
         assert status.reference == "channel:5"
         mic, ref = moment(server, tmp_path)
         for sound, own in ((mic, 0), (ref, 5)):
-            levels = [amplitude(sound, hertz) for hertz in TONES]
-            print(f"{server.kind}: channel {own}: {[round(level, 4) for level in levels]}")
+            levels = [level(sound, hertz) for hertz in TONES]
+            print(f"{server.kind}: channel {own}: {[round(one, 4) for one in levels]}")
             assert levels[own] > 0.15
-            assert max(level for i, level in enumerate(levels) if i != own) < 0.01
+            assert max(one for i, one in enumerate(levels) if i != own) < 0.01
 
 
 def test_loopback_lies_beside_the_microphone_to_the_sample(
@@ -110,7 +118,7 @@ def test_a_channel_that_is_not_there_costs_the_reference_alone(
         )
         bridge.wait_for(lambda status: status.reference == "channel:5" and not status.problems)
         _, ref = moment(server, tmp_path)
-        assert amplitude(ref, TONES[5]) > 0.15
+        assert level(ref, TONES[5]) > 0.15
 
 
 def test_a_picked_channel_of_the_microphone_is_cleaned_alone(server: PrivateServer) -> None:
@@ -122,4 +130,4 @@ def test_a_picked_channel_of_the_microphone_is_cleaned_alone(server: PrivateServ
     ):
         wait_heard(app, TONES[4])
         heard = app.samples()[-SAMPLE_RATE // 2 :]
-        assert max(amplitude(heard, hertz) for hertz in TONES if hertz != TONES[4]) < 0.01
+        assert max(level(heard, hertz) for hertz in TONES if hertz != TONES[4]) < 0.01
