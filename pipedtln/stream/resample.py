@@ -43,7 +43,8 @@ def _kernel() -> Block:
 @lru_cache(maxsize=64)
 def _rise(count: int) -> Block:
     """Shares of the taps at the end of a stretch in each of its outputs."""
-    return np.arange(count, dtype=np.float32) / np.float32(count)
+    rise: Block = np.arange(count, dtype=np.float32) / np.float32(count)
+    return rise
 
 
 class DriftResampler:
