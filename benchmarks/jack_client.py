@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.latency import SETTLE_S, Arrivals, cpu_seconds, find_delays, marker, measure
+from benchmarks.latency import SETTLE_S, Arrivals, cpu_shares, find_delays, marker, measure
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivatePipeWire
 from pipedtln.processor import HOP, SAMPLE_RATE
@@ -132,15 +132,8 @@ def measure_jack(seconds: float) -> list[str]:
                 errors.seek(0)
                 raise SystemExit(f"the client ended: {errors.read().decode()[-400:]}")
             time.sleep(SETTLE_S)
-
-            def spent() -> Any:
-                own = cpu_seconds(client.pid)
-                return np.array([own, own + sum(map(cpu_seconds, server.pids()))])
-
-            cpu, began = spent(), time.monotonic()
             arrivals = Arrivals(straight, through)
-            arrivals.watch(seconds)
-            share, with_server = 100 * (spent() - cpu) / (time.monotonic() - began)
+            share, with_server = cpu_shares(server, client.pid, lambda: arrivals.watch(seconds))
             heard, got = straight.stop(), through.stop()
             client.stdin.close()
             told = json.loads(client.stdout.readline())

@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +163,19 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
+def cpu_shares(server: PrivateServer, pid: int, act: Callable[[], None]) -> tuple[float, float]:
+    """Per cent of a core that a process takes meanwhile, and that it takes with the server's."""
+
+    def spent() -> NDArray[np.float64]:
+        own = cpu_seconds(pid)
+        return np.array([own, own + sum(map(cpu_seconds, server.pids()))])
+
+    cpu, began = spent(), time.monotonic()
+    act()
+    own, all_of_them = 100 * (spent() - cpu) / (time.monotonic() - began)
+    return float(own), float(all_of_them)
+
+
 def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -> list[str]:
     """One row of the table.
 
@@ -180,15 +194,8 @@ def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -
     ):
         time.sleep(SETTLE_S)
         before = ask()
-
-        def spent() -> NDArray[np.float64]:
-            own = cpu_seconds(before["pid"])
-            return np.array([own, own + sum(map(cpu_seconds, server.pids()))])
-
-        cpu, began = spent(), time.monotonic()
         arrivals = Arrivals(straight, through)
-        arrivals.watch(seconds)
-        share, with_server = 100 * (spent() - cpu) / (time.monotonic() - began)
+        share, with_server = cpu_shares(server, before["pid"], lambda: arrivals.watch(seconds))
         after = ask()
         found = find_delays(arrivals, straight.stop(), through.stop())
     delays = np.array([second.delay_ms for second in found])
