@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from scipy.signal import butter, correlate, sosfilt
+from scipy.signal import butter, correlate, resample_poly, sosfilt
 
 from pipedtln.audio.api import PERIODS
 from pipedtln.demo.apps import Recording
@@ -137,9 +137,7 @@ def find_delays(
     end = min(len(straight), len(through)) - 2 * SAMPLE_RATE
     for at in range(first, end, every):
         start = at - by
-        shift, likeness = locate(
-            straight[start : start + size], through[at - reach : at + size + reach]
-        )
+        shift, likeness = locate(straight[start : start + size], through[at - reach :], 2 * reach)
         if likeness > LIKE:
             shift -= reach
             later = arrivals.arrival_s(1, at + shift) - arrivals.arrival_s(0, start)
@@ -148,13 +146,27 @@ def find_delays(
     return found
 
 
-def locate(piece: Sound, within: Sound) -> tuple[int, float]:
-    """Where in a sound a piece is likest, and the normalised correlation there."""
-    products = correlate(within, piece, "valid", "fft")
-    energies = correlate(within**2, np.ones_like(piece), "valid", "fft")
-    likeness = products / np.sqrt(np.maximum(energies, 1e-9) * np.dot(piece, piece) + 1e-12)
-    best = int(np.argmax(likeness))
-    return best, float(likeness[best])
+def locate(piece: Sound, within: Sound, reach: int) -> tuple[int, float]:
+    """Where in a sound a piece is likest, and the normalised correlation there.
+
+    The pacer may have played it faster or slower: the pitch of a voice that glides would then be
+    found again a period aside, so that all three are tried.
+
+    Parameters
+    ----------
+    reach : samples from the beginning of ``within`` at which it may begin
+    """
+    found = []
+    for up, down in ((1, 1), (255, 256), (257, 256)):
+        played = piece if up == down else resample_poly(piece, up, down).astype(np.float32)
+        among = within[: len(played) + reach]
+        products = correlate(among, played, "valid", "fft")
+        energies = correlate(among**2, np.ones_like(played), "valid", "fft")
+        likeness = products / np.sqrt(np.maximum(energies, 1e-9) * np.dot(played, played) + 1e-12)
+        best = int(np.argmax(likeness))
+        found.append((float(likeness[best]), best))
+    most, at = max(found)
+    return at, most
 
 
 def cpu_seconds(pid: int) -> float:
