@@ -74,14 +74,16 @@ def test_status_tells_the_latency_that_there_is(
     ):
         time.sleep(3.0)
         arrivals = Arrivals(straight, through)
-        arrivals.watch(6.0)
-        status = open_bridge.status()
+        told = []
+        for _ in range(6):
+            arrivals.watch(1.0)
+            status = open_bridge.status()
+            assert status.latency_ms is not None
+            told.append(status.latency_ms)
         found = find_delays(arrivals, straight.stop(), through.stop())
     assert len(found) >= 3
-    told = status.latency_ms
-    there = float(np.median([one.delay_ms for one in found]))
-    print(f"{server.kind}: told {told} ms, {status.latency_parts_ms}; measured {there:.1f} ms")
-    assert told is not None
+    there = [one.delay_ms for one in found]
+    print(f"{server.kind}: told {told} ms, {status.latency_parts_ms}; measured {there}")
     # Two recorders of one source differ by 11 ms; PipeWire does not tell of its own cycle of 21 ms.
     untold = 0 if server.kind == "pulseaudio" else 21
-    assert -12 < there - told < 12 + untold
+    assert -12 < np.median(there) - np.median(told) < 12 + untold
