@@ -25,7 +25,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.latency import SETTLE_S, Arrivals, cpu_shares, find_delays, marker, measure
+from benchmarks.latency import (
+    FIGURES,
+    SETTLE_S,
+    Arrivals,
+    cpu_shares,
+    find_delays,
+    marker,
+    measure,
+    told,
+)
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivatePipeWire
 from pipedtln.processor import HOP, SAMPLE_RATE
@@ -42,7 +51,6 @@ PORTS = (
 """Ends of the names of the ports for microphone, reference and output."""
 AHEAD = 2 * HOP
 """Samples at 16 kHz (16 ms) that stand in the output ring at first: a hop and a cycle."""
-COLUMNS = ("way", "p5", "median", "p95", "most", "s", "dry", "wakes/s", "CPU %", "with server")
 
 
 class Client:
@@ -133,20 +141,13 @@ def measure_jack(seconds: float) -> list[str]:
                 raise SystemExit(f"the client ended: {errors.read().decode()[-400:]}")
             time.sleep(SETTLE_S)
             arrivals = Arrivals(straight, through)
-            share, with_server = cpu_shares(server, client.pid, lambda: arrivals.watch(seconds))
+            shares = cpu_shares(server, client.pid, lambda: arrivals.watch(seconds))
             heard, got = straight.stop(), through.stop()
             client.stdin.close()
-            told = json.loads(client.stdout.readline())
-    delays = [one.delay_ms for one in find_delays(arrivals, heard, got)]
-    return [
-        "JACK-Client",
-        *(f"{value:.0f}" for value in (*np.percentile(delays, [5, 50, 95]), max(delays))),
-        str(len(delays)),
-        str(told["dry"]),
-        f"{told['cycles'] / (seconds + SETTLE_S):.0f}",
-        f"{share:.1f}",
-        f"{with_server:.1f}",
-    ]
+            counted = json.loads(client.stdout.readline())
+    wakes = counted["cycles"] / (seconds + SETTLE_S)
+    found = find_delays(arrivals, heard, got)
+    return ["JACK-Client", *told(found, counted["dry"], wakes, shares)]
 
 
 def main() -> None:
@@ -157,7 +158,7 @@ def main() -> None:
     if wanted.client:
         Client().run()
         return
-    table = Table(*COLUMNS)
+    table = Table("way", *FIGURES)
     with tempfile.TemporaryDirectory() as logs:
         for way in track(("JACK-Client", "pipewire", "pulse"), "measuring"):
             if way == "JACK-Client":

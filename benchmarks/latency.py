@@ -41,6 +41,9 @@ LIKE = 0.7
 """Correlation from which two stretches of sound are the same."""
 MARKER_HZ = 800
 """Up to where the noise goes whose delay is looked for."""
+FIGURES = ("p5", "median", "p95", "most", "s", "dry", "wakes/s", "CPU %", "with server")
+"""Added latency in ms: percentiles and the greatest; seconds that were found, underruns, wake-ups,
+and shares of a core: the service's, and with the server's processes."""
 
 
 def marker(seconds: float) -> Sound:
@@ -188,13 +191,22 @@ def cpu_shares(server: PrivateServer, pid: int, act: Callable[[], None]) -> tupl
     return float(own), float(all_of_them)
 
 
-def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -> list[str]:
-    """One row of the table.
+def told(
+    found: list[Found], dry: int, wakes_per_s: float, shares: tuple[float, float]
+) -> list[str]:
+    """The :data:`FIGURES` of one row."""
+    delays = [one.delay_ms for one in found]
+    return [
+        *(f"{value:.0f}" for value in (*np.percentile(delays, [5, 50, 95]), max(delays))),
+        str(len(delays)),
+        str(dry),
+        f"{wakes_per_s:.0f}",
+        *(f"{share:.1f}" for share in shares),
+    ]
 
-    Server, setting, backend; 5th percentile, median, 95th and greatest of the added latency in ms,
-    seconds that were found; underruns, wake-ups per second, and shares of a core: the service's,
-    and with the server's processes.
-    """
+
+def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -> list[str]:
+    """One row of the table: server, setting, backend and :data:`FIGURES`."""
     options = ("--latency", setting, "--backend", backend, "--bypass")
     log = logs / f"{kind}-{setting}-{backend}.log"
     with (
@@ -207,25 +219,11 @@ def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -
         time.sleep(SETTLE_S)
         before = ask()
         arrivals = Arrivals(straight, through)
-        share, with_server = cpu_shares(server, before["pid"], lambda: arrivals.watch(seconds))
+        shares = cpu_shares(server, before["pid"], lambda: arrivals.watch(seconds))
         after = ask()
         found = find_delays(arrivals, straight.stop(), through.stop())
-    delays = np.array([second.delay_ms for second in found])
-    low, median, high = np.percentile(delays, [5, 50, 95])
-    return [
-        kind,
-        setting,
-        backend,
-        f"{low:.0f}",
-        f"{median:.0f}",
-        f"{high:.0f}",
-        f"{delays.max():.0f}",
-        str(len(found)),
-        str(after["xruns"] - before["xruns"]),
-        f"{after['wakeups_per_s'] or 0:.0f}",
-        f"{share:.1f}",
-        f"{with_server:.1f}",
-    ]
+    dry, wakes = after["xruns"] - before["xruns"], after["wakeups_per_s"] or 0
+    return [kind, setting, backend, *told(found, dry, wakes, shares)]
 
 
 def main() -> None:
@@ -236,8 +234,7 @@ def main() -> None:
     backends = ("pulse", "pipewire")
     parser.add_argument("--backend", choices=backends, nargs="*", default=["pulse"])
     wanted = parser.parse_args()
-    columns = ("server", "latency", "backend", "p5", "median", "p95", "max", "s", "dry", "wakes/s")
-    table = Table(*columns, "CPU %", "with server")
+    table = Table("server", "latency", "backend", *FIGURES)
     runs = [
         (kind, setting, backend)
         for kind in wanted.server

@@ -53,7 +53,7 @@ class FluxTrack:
     none, the colour of loudspeaker and room drops out, onsets remain.
 
     Frames are given one at a time and worked on together, up to `batch` of them: a frame alone
-    costs hardly less than four.
+    costs little less than eight.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ class FluxTrack:
         self.head: int | None = None
         """Newest hop worked on."""
 
-    def is_news(self, hop: int | None) -> bool:
+    def is_news(self, hop: int) -> bool:
         """Whether a frame of this hop is newer than all that were given."""
-        return hop is not None and (self._newest is None or hop > self._newest)
+        return self._newest is None or hop > self._newest
 
     def follows(self, hop: int) -> bool:
         """Whether a frame of this hop may wait together with those that do."""

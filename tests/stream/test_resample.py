@@ -49,7 +49,7 @@ def test_cut_of_the_blocks_does_not_matter(speed: float) -> None:
     outs = [through(NOISE[:8000], speed, count) for count in (1, 127, 128, 400)]
     shortest = min(map(len, outs))
     for out in outs[1:]:
-        # Positions are rounded to 1/2048 of a sample, sometimes to the neighbouring one.
+        # Within a stretch the taps go in a straight line, and other blocks have other stretches.
         assert np.max(np.abs(out[:shortest] - outs[0][:shortest])) < 5e-3
 
 
