@@ -47,7 +47,11 @@ scheduling moves the level by as much, and a start leaves a hop in reserve."""
 MOST_AT_ONCE = 160
 """Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
 RAISE = 48
-"""Samples (3 ms) that an underrun adds to the margin."""
+"""Samples (3 ms) that an underrun adds to the margin, if there was another one lately."""
+LATELY_HOPS = 7_500
+"""Hops (1 min) in which a second underrun shows a margin that is too thin. A machine that is late
+less often than that is heard seldom, and by how much it will be the next time nobody knows: more
+latency would be paid all the time."""
 UNSEEN = 1 << 30
 LOWER_HOPS = 37_500
 """Hops (5 min) without underrun after which half of what underruns added is taken away again: each
@@ -107,15 +111,23 @@ class OutputPacer:
         self._lasting = 0
         self._fade_in = False
         self._quiet_hops = 0
+        self._since_underrun = UNSEEN
         self._started = False
         self._late = 0
         self._since_late = 0
         self._resampler.reset()
 
     def underrun(self) -> None:
-        """The queue ran dry: ask for a greater margin."""
-        self.margin = min(self.margin + RAISE, self._least_margin + self._more)
+        """The queue ran dry: ask for a greater margin, unless that happens seldom.
+
+        What runs dry within :data:`AGAIN_HOPS` of an underrun is part of it.
+        """
         self._quiet_hops = 0
+        if self._since_underrun <= AGAIN_HOPS:
+            return
+        if self._since_underrun <= LATELY_HOPS:
+            self.margin = min(self.margin + RAISE, self._least_margin + self._more)
+        self._since_underrun = 0
 
     def gap(self, queued: int, ahead: int = 0) -> int:
         """Silence to put before the next hop: at the start, and where sound goes lost.
@@ -158,6 +170,7 @@ class OutputPacer:
         -------
         float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
         """
+        self._since_underrun += 1
         # The level swings by a period: what is always there is less.
         excess = queued - self.margin - (self._period - HOP)
         too_much = excess if excess > self._gross else self._lasting

@@ -215,11 +215,43 @@ def test_hop_that_is_late_once_moves_nothing() -> None:
         assert pacer.gap(queued, ahead) == 0
 
 
+def run_dry(pacer: OutputPacer, times: int, every_s: float) -> None:
+    zero = np.zeros(HOP, dtype=np.float32)
+    for _ in range(times):
+        pacer.underrun()
+        for _ in range(int(every_s * SAMPLE_RATE / HOP)):
+            pacer.pace(zero, pacer.margin + 10)
+
+
+def test_rare_underruns_leave_the_margin_alone() -> None:
+    pacer = OutputPacer()
+    least = pacer.margin
+    run_dry(pacer, 20, every_s=70)
+    assert pacer.margin == least
+
+
+def test_underruns_of_one_stall_count_as_one() -> None:
+    pacer = OutputPacer()
+    least = pacer.margin
+    run_dry(pacer, 5, every_s=0.05)
+    assert pacer.margin == least
+    run_dry(pacer, 1, every_s=1)
+    run_dry(pacer, 5, every_s=0.05)
+    assert least < pacer.margin <= least + 96
+
+
+def test_queue_that_runs_dry_all_the_time_gets_a_greater_margin() -> None:
+    for every_s in (0.008, 0.1, 0.5, 20):
+        pacer = OutputPacer()
+        least = pacer.margin
+        run_dry(pacer, int(60 / every_s) + 10, every_s=every_s)
+        assert pacer.margin > least + 96, every_s
+
+
 def test_underruns_raise_the_margin_and_calm_lowers_it() -> None:
     pacer = OutputPacer()
     least = pacer.margin
-    for _ in range(100):
-        pacer.underrun()
+    run_dry(pacer, 100, every_s=1)
     most = pacer.margin
     assert least < most <= 480
     zero = np.zeros(HOP, dtype=np.float32)
