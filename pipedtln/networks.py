@@ -17,33 +17,32 @@ from pipedtln.processor import Processor
 from pipedtln.stream.farend import FarEndSwitch
 from pipedtln.stream.switch import NetworkSwitch
 
-QUIET = ("ns-block8", "ns-int8", "ns-float")
+QUIET = ("ns-row8", "ns-block8", "ns-int8", "ns-float")
 """Noise suppressors for ``auto``, best for the price first."""
-ECHOES = (
-    "aec-512-block8",
-    "aec-512-int8",
-    "aec-256-block8",
-    "aec-256-int8",
-    "aec-128-block8",
-    "aec-128-int8",
+ECHOES = tuple(
+    f"aec-{size}-{precision}"
+    for size in (512, 256, 128)
+    for precision in ("row8", "block8", "int8")
 )
 """Echo cancellers for ``auto``, largest first, of each size the best first."""
-RECORDING_QUIET = ("ns-float", "ns-block8", "ns-int8")
+RECORDING_QUIET = ("ns-row8", "ns-float", "ns-block8", "ns-int8")
 RECORDING_ECHOES = tuple(
     f"aec-{size}-{precision}"
     for size in (512, 256, 128)
-    for precision in ("float", "block8", "int8")
+    for precision in ("row8", "float", "block8", "int8")
 )
-"""The same for recordings, which can wait: of each size the most exact first."""
+"""The same for recordings, which can wait: float goes before block8 there. (row8 sounds like float
+and takes a third to an eighth of its time.)"""
 DEAREST = 4.0
-"""Times int8's cost above which block8 of the same size is passed over.
+"""Times int8's cost above which others of the same size are passed over.
 
-It is 1.6-2.1 on x86-64 with VNNI; where onnxruntime lacks a fast way for 8 bits, its products
-take twenty times as long.
+On x86-64 with VNNI row8 costs 1.1-1.2 times as much and block8 1.6-2.1; where onnxruntime lacks a
+fast way for 8 bits, its products take twenty times as long.
 """
 MOST_LOAD = 0.4
 """Share of a hop that the 99th percentile of an ``auto`` network may take on this machine."""
 TRIAL_HOPS = 150
+Make = Callable[[Located], Processor]
 SHORT_TRIALS = 5
 SHORT_TRIAL_HOPS = 10
 
@@ -64,7 +63,8 @@ def choose_model(
 
     ``"auto"`` is a noise suppressor that gives way to an echo canceller while the far end sounds:
     the largest one whose 99th percentile stays under 40 % of a hop on this machine now, with the
-    smaller ones in reserve. Of each size it takes block8 where that is here, runs and is not slow.
+    smaller ones in reserve. Of each size it takes the first of row8, block8 and int8 that is here,
+    runs and is not slow.
 
     Raises
     ------
@@ -75,9 +75,8 @@ def choose_model(
     if wanted != AUTO:
         located = locate_model(wanted)
         return ModelChoice(located.model.name, make(located), None)
-    quiet = _best_of_each_size(_present(QUIET, make))
-    echoes = _best_of_each_size(_present(ECHOES, make)) if reference else []
-    echoes = _affordable(echoes)
+    quiet = _best_of_each_size(QUIET, make)
+    echoes = _affordable(_best_of_each_size(ECHOES, make)) if reference else []
     if not quiet and not echoes:
         located = locate_model(AUTO, reference=reference)
         return ModelChoice(located.model.name, make(located), None)
@@ -132,42 +131,41 @@ def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
 
 def _first_present(names: tuple[str, ...]) -> tuple[str, Processor] | None:
     for name in names:
-        found = _present((name,), make_processor)
-        if found:
-            return found[0]
+        found = _loaded(name, make_processor)
+        if found is not None:
+            return name, found
     return None
 
 
-def _present(
-    names: tuple[str, ...], make: Callable[[Located], Processor]
-) -> list[tuple[str, Processor]]:
-    found: list[tuple[str, Processor]] = []
+def _loaded(name: str, make: Make) -> Processor | None:
+    try:
+        return make(locate_model(name))
+    except ModelError:
+        return None
+
+
+def _best_of_each_size(names: tuple[str, ...], make: Make) -> list[tuple[str, Processor]]:
+    """Of each size the first that is here and that is not slow on this machine."""
+    sizes: dict[str, list[str]] = {}
     for name in names:
-        try:
-            found.append((name, make(locate_model(name))))
-        except ModelError:
-            continue
-    return found
-
-
-def _best_of_each_size(found: list[tuple[str, Processor]]) -> list[tuple[str, Processor]]:
-    """Keep the first of each size, or the second where the first is slow on this machine."""
-    sizes: dict[str, list[tuple[str, Processor]]] = {}
-    for name, processor in found:
-        sizes.setdefault(name.rpartition("-")[0], []).append((name, processor))
+        sizes.setdefault(name.rpartition("-")[0], []).append(name)
     kept = []
-    for first, *others in sizes.values():
-        slow = bool(others) and _is_slow(first, others[0])
-        kept.append(others[0] if slow else first)
+    for size, of_size in sizes.items():
+        usual = _loaded(f"{size}-int8", make)
+        for name in of_size:
+            found = usual if name == f"{size}-int8" else _loaded(name, make)
+            if found is not None and not _is_slow(found, usual):
+                kept.append((name, found))
+                break
     return kept
 
 
-def _is_slow(found: tuple[str, Processor], other: tuple[str, Processor]) -> bool:
-    if not found[0].endswith("block8"):
+def _is_slow(found: Processor, usual: Processor | None) -> bool:
+    if usual is None or usual is found:
         return False
     # The least of several turns each: what other programs take meanwhile must not decide.
     trials = [
-        (_load(found[1], 0, SHORT_TRIAL_HOPS), _load(other[1], 0, SHORT_TRIAL_HOPS))
+        (_load(found, 0, SHORT_TRIAL_HOPS), _load(usual, 0, SHORT_TRIAL_HOPS))
         for _ in range(SHORT_TRIALS)
     ]
     return min(mine for mine, _ in trials) > DEAREST * min(theirs for _, theirs in trials)

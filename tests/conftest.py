@@ -63,7 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         store = Store(store.cache, SHARED / "models")
     folder = tmp_path_factory.mktemp("models")
     known = load_manifest().models.values()
-    names = [model.name for model in known if model.pairs or not missing_builders()]
+    names = [m.name for m in known if m.pairs or not missing_builders(m.precision)]
     for located in fetch_models(names, store=store):
         place = folder / located.model.name
         if located.model.derived_from is not None:

@@ -1,7 +1,8 @@
-"""Which network ``auto`` is: block-wise weights where they are here and not slow, else int8."""
+"""Which network ``auto`` is: the best of its size that is here and not slow."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pipedtln import networks as choice
 from pipedtln.dtln.derive import missing_builders
 from pipedtln.dtln.loader import locate_model, make_processor
+from pipedtln.dtln.store import FOLDER_VARIABLE
 from pipedtln.errors import ModelError
 from pipedtln.networks import (
     RECORDING_ECHOES,
@@ -19,9 +21,17 @@ from pipedtln.networks import (
 )
 
 
-@pytest.mark.skipif(bool(missing_builders()), reason="onnxruntime or onnx is not installed")
-@pytest.mark.parametrize(("dearest", "weights"), [(100.0, "block8"), (0.0, "int8")])
-def test_auto_takes_block8_unless_it_is_slow_here(
+@pytest.fixture
+def without_row8(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which nobody has built those."""
+    folder = tmp_path / "models"
+    shutil.copytree(models, folder, symlinks=True, ignore=shutil.ignore_patterns("*-row8"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(("dearest", "weights"), [(100.0, "row8"), (0.0, "int8")])
+def test_auto_takes_row8_unless_it_is_slow_here(
     dearest: float, weights: str, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "DEAREST", dearest)
@@ -30,8 +40,19 @@ def test_auto_takes_block8_unless_it_is_slow_here(
     assert choose_model("auto", False, 1).name == f"ns-{weights}"
 
 
-def test_auto_takes_int8_where_onnxruntime_is_missing(
-    models: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(bool(missing_builders()), reason="onnxruntime or onnx is not installed")
+@pytest.mark.parametrize(("dearest", "weights"), [(100.0, "block8"), (0.0, "int8")])
+def test_auto_takes_block8_where_row8_is_missing_unless_it_is_slow_here(
+    dearest: float, weights: str, without_row8: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "DEAREST", dearest)
+    monkeypatch.setattr(choice, "MOST_LOAD", 1000.0)
+    assert choose_model("auto", True, 1).name == f"auto (ns-{weights} / aec-512-{weights})"
+    assert choose_model("auto", False, 1).name == f"ns-{weights}"
+
+
+def test_auto_takes_int8_where_row8_and_onnxruntime_are_missing(
+    without_row8: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     name = choose_model("auto", True, 1).name
@@ -50,9 +71,7 @@ def test_the_smallest_stays_where_all_are_too_slow(
 
 
 @pytest.mark.parametrize("reference", [True, False])
-def test_a_recording_gets_the_most_exact_network_that_is_here(
-    reference: bool, models: Path
-) -> None:
+def test_a_recording_gets_the_best_network_that_is_here(reference: bool, models: Path) -> None:
     name = choose_for_recording("auto", reference).name
     assert name is not None
     quiet, _, echo = name.removeprefix("auto (").rstrip(")").partition(" / ")

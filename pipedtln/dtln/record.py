@@ -6,16 +6,21 @@ import json
 import logging
 from pathlib import Path
 
-from pipedtln.dtln.blockwise import FORMAT
+from pipedtln.dtln import blockwise, rowwise
 from pipedtln.dtln.manifest import digest
 
-STAGES = ("stage_1.onnx", "stage_2.onnx")
+STAGES = {
+    "block8": ("stage_1.onnx", "stage_2.onnx"),
+    "row8": ("stage_1.tflite", "stage_2.tflite"),
+}
+"""Names of the files that are built, by precision."""
+FORMATS = {"block8": blockwise.FORMAT, "row8": rowwise.FORMAT}
 RECORD = "built.json"
 
 _log = logging.getLogger(__name__)
 
 
-def write_record(folder: Path) -> None:
+def write_record(folder: Path, precision: str) -> None:
     """Note the SHA-256 of both stages in a folder, and the format that they were built in.
 
     Raises
@@ -23,18 +28,18 @@ def write_record(folder: Path) -> None:
     OSError
         If a file cannot be read or the record not be written.
     """
-    hashes = {name: digest(folder / name) for name in STAGES}
-    record = {"format": FORMAT, "sha256": hashes}
+    hashes = {name: digest(folder / name) for name in STAGES[precision]}
+    record = {"format": FORMATS[precision], "sha256": hashes}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def whole_files(folder: Path) -> tuple[Path, Path] | None:
+def whole_files(folder: Path, precision: str) -> tuple[Path, Path] | None:
     """Both stages in a folder, if they are those of the record and built as they are built now."""
-    first, second = (folder / name for name in STAGES)
+    first, second = (folder / name for name in STAGES[precision])
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record == {
-            "format": FORMAT,
+            "format": FORMATS[precision],
             "sha256": {path.name: digest(path) for path in (first, second)},
         }:
             return first, second

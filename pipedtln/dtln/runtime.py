@@ -84,7 +84,7 @@ class LiteRuntime:
                 f"{path} cannot be loaded ({_one_line(error)}). "
                 "Delete it and run: pipedtln models fetch"
             ) from error
-        return LiteStage(interpreter, path, inputs, output, apart=apart is not None)
+        return LiteStage(interpreter, path, inputs, output)
 
 
 class LiteStage:
@@ -98,22 +98,21 @@ class LiteStage:
     interpreter : with its tensors allocated
     path : for messages
     inputs, output : see :class:`Runtime`
-    apart : whether the state is in pieces, see :mod:`pipedtln.dtln.apart`
+
+    The state may be one tensor or in pieces, see :mod:`pipedtln.dtln.apart`.
     """
 
-    def __init__(
-        self, interpreter: Any, path: Path, inputs: tuple[int, ...], output: int, *, apart: bool
-    ) -> None:
+    def __init__(self, interpreter: Any, path: Path, inputs: tuple[int, ...], output: int) -> None:
         given, made = interpreter.get_input_details(), interpreter.get_output_details()
-        if apart:
-            pieces = len(PIECES)
-            values, states_in = _by_name(given[:-pieces]), given[-pieces:]
-            results, states_out = made[:-pieces], made[-pieces:]
-        else:
+        if any(_is_state(tensor) for tensor in given):
             values = _by_name([tensor for tensor in given if not _is_state(tensor)])
             results = [tensor for tensor in made if not _is_state(tensor)]
             states_in = [tensor for tensor in given if _is_state(tensor)]
             states_out = [tensor for tensor in made if _is_state(tensor)]
+        else:
+            pieces = len(PIECES)
+            values, states_in = _by_name(given[:-pieces]), given[-pieces:]
+            results, states_out = made[:-pieces], made[-pieces:]
         if (
             tuple(_size(tensor) for tensor in values) != inputs
             or [_size(tensor) for tensor in results] != [output]

@@ -72,7 +72,7 @@ class Store:
             if place is None:
                 continue
             if model.derived_from is not None:
-                built = whole_files(place / model.name)
+                built = whole_files(place / model.name, model.precision)
                 if built:
                     return Located(model, built, alternate=False)
                 continue

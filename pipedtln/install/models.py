@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipedtln.dtln.fetch import fetch_models
+from pipedtln.dtln.loader import AUTO
 from pipedtln.dtln.manifest import load_manifest
 from pipedtln.dtln.store import Store
 from pipedtln.install.journal import remove_folders
@@ -24,13 +25,16 @@ class FetchModels(Step):
 
     def do(self, scene: Scene) -> str:
         """Fetch what is missing; what is here is recognised by its hash."""
-        missing = _missing(scene)
-        if not missing:
+        if not _missing(scene):
             return "they are here"
-        cache = str(Store.from_environment().cache)
-        scene.journal.note({"kind": "models", "name": cache, "step": self.name})
-        fetch_models(missing, progress=_Progress(scene.voice))
-        return f"fetched {', '.join(missing)}"
+        store = Store.from_environment()
+        scene.journal.note({"kind": "models", "name": str(store.cache), "step": self.name})
+        here = {name for name, model in load_manifest().models.items() if store.find(model)}
+        wanted = scene.config.model
+        got = fetch_models(() if wanted == AUTO else (wanted,), progress=_Progress(scene.voice))
+        names = [located.model.name for located in got]
+        fetched = [name for name in names if name not in here]
+        return f"fetched {', '.join(fetched)}" if fetched else f"use {', '.join(names)}, as before"
 
     def undo(self, scene: Scene) -> str | None:
         """Keep them, as they were long to fetch, unless all is to go."""
@@ -71,6 +75,6 @@ def _missing(scene: Scene) -> list[str]:
     """Names of the models that the settings ask for and that are not here."""
     manifest = load_manifest()
     wanted = scene.config.model
-    names = list(manifest.default) if wanted == "auto" else [wanted]
+    names = list(manifest.default) if wanted == AUTO else [wanted]
     store = Store.from_environment()
     return [name for name in names if store.find(manifest.model(name)) is None]

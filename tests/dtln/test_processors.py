@@ -14,7 +14,16 @@ from pipedtln.errors import BlockShapeError
 from pipedtln.processor import FRAME, HOP, Processor
 from tests.dtln.sounds import scene, snr_db, stream
 
-NAMES = ("ns-int8", "aec-128-int8", "aec-256-int8", "ns-float", "ns-block8", "aec-128-block8")
+NAMES = (
+    "ns-int8",
+    "aec-128-int8",
+    "aec-256-int8",
+    "ns-float",
+    "ns-row8",
+    "aec-128-row8",
+    "ns-block8",
+    "aec-128-block8",
+)
 
 
 @pytest.fixture(params=NAMES)

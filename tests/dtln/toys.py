@@ -43,6 +43,7 @@ def manifest_of(url: str, *models: Model) -> Manifest:
         {model.name: model for model in models},
         {source.name: source for source in sources},
         default=names,
+        spare=(),
         auto=names,
     )
 

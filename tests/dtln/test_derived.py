@@ -1,4 +1,4 @@
-"""Block-wise 8-bit networks follow the float ones, and are built, kept and refused properly."""
+"""Networks that are built here follow the float ones, and are built, kept and refused properly."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from pipedtln.dtln import derive, load_processor, locate_model
-from pipedtln.dtln.blockwise import BLOCK, quantize
+from pipedtln.dtln import blockwise, derive, load_processor, locate_model, rowwise
+from pipedtln.dtln.blockwise import BLOCK
 from pipedtln.dtln.derive import build, missing_builders
 from pipedtln.dtln.fetch import fetch_models
-from pipedtln.dtln.manifest import load_manifest
+from pipedtln.dtln.manifest import Model, load_manifest
 from pipedtln.dtln.onnx_runtime import OnnxRuntime
-from pipedtln.dtln.store import Store
+from pipedtln.dtln.runtime import LiteRuntime
+from pipedtln.dtln.store import Located, Store
 from pipedtln.dtln.weights import read_weights
 from pipedtln.errors import ModelError
 from tests.conftest import SHARED
@@ -29,30 +31,39 @@ from tests.dtln.sounds import Samples, scene, snr_db, stream
 
 AUDIO = SHARED / "audio"
 NETWORKS = ("ns", "aec-128", "aec-256", "aec-512")
-
-pytestmark = pytest.mark.skipif(
-    bool(missing_builders()), reason=f"not installed: {', '.join(missing_builders())}"
+needs_onnx = pytest.mark.skipif(
+    bool(missing_builders("block8")),
+    reason=f"not installed: {', '.join(missing_builders('block8'))}",
 )
+PRECISIONS = ["row8", pytest.param("block8", marks=needs_onnx)]
+LEAST_DB = {"row8": 35.0, "block8": 34.5}
+LEAST_BETTER_DB = {"row8": 6.0, "block8": 4.0}
 
 
 def float_output(network: str, mic: Samples, ref: Samples) -> Samples:
     return Recipe(*locate_model(f"{network}-float").files).run(mic, ref)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_follows_the_float_network_in_the_published_recipe(network: str, models: Path) -> None:
+def test_follows_the_float_network_in_the_published_recipe(
+    network: str, precision: str, models: Path
+) -> None:
     mic, ref = scene(4.0)
     wanted = float_output(network, mic, ref)
-    block8 = snr_db(wanted, stream(load_processor(f"{network}-block8"), mic, ref))
+    built = snr_db(wanted, stream(load_processor(f"{network}-{precision}"), mic, ref))
     int8 = snr_db(wanted, stream(load_processor(f"{network}-int8"), mic, ref))
-    print(f"{network}: block8 {block8:.1f} dB, int8 {int8:.1f} dB")
-    assert block8 >= 34.5
-    assert block8 >= int8 + 4.0
+    print(f"{network}: {precision} {built:.1f} dB, int8 {int8:.1f} dB")
+    assert built >= LEAST_DB[precision]
+    assert built >= int8 + LEAST_BETTER_DB[precision]
 
 
 @pytest.mark.skipif(not AUDIO.is_dir(), reason="the authors' recordings are not on this machine")
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_follows_the_float_network_on_recordings(network: str, models: Path) -> None:
+def test_follows_the_float_network_on_recordings(
+    network: str, precision: str, models: Path
+) -> None:
     microphones = sorted(AUDIO.glob("*_mic.wav"))
     assert microphones
     for path in microphones:
@@ -62,19 +73,21 @@ def test_follows_the_float_network_on_recordings(network: str, models: Path) -> 
         )
         n = min(len(mic), len(ref)) // 128 * 128
         wanted = float_output(network, mic[:n], ref[:n])
-        got = stream(load_processor(f"{network}-block8"), mic[:n], ref[:n])
+        got = stream(load_processor(f"{network}-{precision}"), mic[:n], ref[:n])
         to_output = snr_db(wanted, got)
         to_microphone = snr_db(mic[:n], mic[:n] + got - wanted)
-        print(f"{network} {path.name}: {to_output:.1f} dB, {to_microphone:.1f} dB below the mic")
+        name = f"{network}-{precision} {path.name}"
+        print(f"{name}: {to_output:.1f} dB, {to_microphone:.1f} dB below the mic")
         # Where all is echo, next to nothing is left to compare with: there the error only has to
         # be as far below what came in.
-        assert to_output >= 34.5 or to_microphone >= 60.0
+        assert to_output >= LEAST_DB[precision] or to_microphone >= 60.0
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("network", ["ns", "aec-128"])
-def test_is_a_stream_like_the_others(network: str, models: Path) -> None:
+def test_is_a_stream_like_the_others(network: str, precision: str, models: Path) -> None:
     mic, ref = scene(1.0)
-    processor, other = (load_processor(f"{network}-block8") for _ in range(2))
+    processor, other = (load_processor(f"{network}-{precision}") for _ in range(2))
     first = stream(processor, mic, ref)
     carried = stream(processor, mic, ref)
     assert snr_db(first, carried) < 60.0, "the state must matter, or reset is not tested"
@@ -85,9 +98,11 @@ def test_is_a_stream_like_the_others(network: str, models: Path) -> None:
     np.testing.assert_array_equal(stream(other, mic, ref), first)
 
 
-def test_threads_do_not_change_the_sound(models: Path) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_threads_do_not_change_the_sound(precision: str, models: Path) -> None:
     mic, ref = scene(0.5)
-    one, two = (stream(load_processor("aec-512-block8", threads=n), mic, ref) for n in (1, 2))
+    name = f"aec-512-{precision}"
+    one, two = (stream(load_processor(name, threads=n), mic, ref) for n in (1, 2))
     assert snr_db(one, two) > 80.0
 
 
@@ -96,7 +111,7 @@ def test_weights_are_rounded_in_blocks_of_their_own() -> None:
     matrix = random.standard_normal((5, 70)).astype(np.float32)
     matrix[:, :BLOCK] *= 1000.0
     matrix[3] = 0.0
-    steps, scales = quantize(matrix)
+    steps, scales = blockwise.quantize(matrix)
     assert (steps.shape, scales.shape) == ((5, 3, BLOCK), (5, 3))
     restored = ((steps.astype(np.float32) - 128) * scales[:, :, None]).reshape(5, -1)
     assert not restored[:, 70:].any()
@@ -106,8 +121,24 @@ def test_weights_are_rounded_in_blocks_of_their_own() -> None:
     assert (error[:, BLOCK:] < 0.02).all(), "a loud block must not coarsen its neighbours"
 
 
+def test_weights_are_rounded_in_rows_of_their_own() -> None:
+    matrix = np.random.default_rng(1).standard_normal((5, 70)).astype(np.float32)
+    matrix[1] *= 1000.0
+    matrix[3] = 0.0
+    steps, scales = rowwise.quantize(matrix)
+    assert (steps.shape, scales.shape) == (matrix.shape, (5,))
+    error = np.abs(steps * scales[:, None] - matrix)
+    assert (error <= scales[:, None] * 0.5001).all()
+    assert (error[[0, 2, 3, 4]] < 0.02).all(), "a loud row must not coarsen its neighbours"
+
+
+def _stage(folder: Path, number: int) -> Path:
+    (path,) = folder.glob(f"stage_{number}.*")
+    return path
+
+
 def _flip_the_last_bit(folder: Path) -> None:
-    path = folder / "stage_2.onnx"
+    path = _stage(folder, 2)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
@@ -119,32 +150,35 @@ def _make_it_old(folder: Path) -> None:
 
 DAMAGES = {
     "bit": _flip_the_last_bit,
-    "missing": lambda folder: (folder / "stage_1.onnx").unlink(),
+    "missing": lambda folder: _stage(folder, 1).unlink(),
     "record": lambda folder: (folder / "built.json").write_text("{"),
     "old": _make_it_old,
 }
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_is_built_at_fetch_and_again_when_damaged(
-    damage: Callable[[Path], object], models: Path, tmp_path: Path
+    damage: Callable[[Path], object], precision: str, models: Path, tmp_path: Path
 ) -> None:
+    name = f"ns-{precision}"
     published = tmp_path / "published"
     shutil.copytree(models / "ns-float", published / "ns-float")
     store = Store(tmp_path / "cache", published)
-    (located,) = fetch_models(["ns-block8"], store=store)
-    folder = tmp_path / "cache" / "ns-block8"
-    assert located.files == (folder / "stage_1.onnx", folder / "stage_2.onnx")
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["ns-block8"]
+    (located,) = fetch_models([name], store=store)
+    folder = tmp_path / "cache" / name
+    assert located.files == (_stage(folder, 1), _stage(folder, 2))
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [name]
     built = [path.read_bytes() for path in located.files]
     damage(folder)
     assert store.find(located.model) is None
-    with pytest.raises(ModelError, match="pipedtln models fetch ns-block8"):
-        locate_model("ns-block8", store=store)
-    (located,) = fetch_models(["ns-block8"], store=store)
+    with pytest.raises(ModelError, match=f"pipedtln models fetch {name}"):
+        locate_model(name, store=store)
+    (located,) = fetch_models([name], store=store)
     assert [path.read_bytes() for path in located.files] == built
 
 
+@needs_onnx
 def test_without_the_extra_one_line_says_what_to_install(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,27 +189,38 @@ def test_without_the_extra_one_line_says_what_to_install(
     with pytest.raises(ModelError, match=rf"ns-block8 is built .* onnxruntime.*{says}"):
         fetch_models(["ns-block8"], store=Store(tmp_path / "cache"))
     assert not (tmp_path / "cache").exists(), "it is told before anything is fetched"
+    monkeypatch.setattr(Store, "find", _without("row8", Store.find))
     assert locate_model("auto").model.precision == "int8", "auto takes what runs"
     assert locate_model("aec-256-block8"), "that its weights are here is told all the same"
 
 
-def test_auto_prefers_it_where_it_runs(models: Path) -> None:
+@needs_onnx
+def test_auto_takes_row8_then_block8(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert locate_model("auto").model.name == "aec-256-row8"
+    assert locate_model("auto", reference=False).model.name == "ns-row8"
+    monkeypatch.setattr(Store, "find", _without("row8", Store.find))
     assert locate_model("auto").model.name == "aec-256-block8"
     assert locate_model("auto", reference=False).model.name == "ns-block8"
 
 
+def _without(precision: str, find: Callable[[Store, Model], Located | None]) -> Any:
+    return lambda self, model: None if model.precision == precision else find(self, model)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_does_not_follow_its_source_is_not_kept(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = tmp_path / "published"
     shutil.copytree(models / "ns-float", published / "ns-float")
     store = Store(tmp_path / "cache", published)
     monkeypatch.setattr(derive, "LEAST_AGREEMENT_DB", 90.0)
     with pytest.raises(ModelError, match=r"does not follow it on this machine\. Use ns-float"):
-        fetch_models(["ns-block8"], store=store)
+        fetch_models([f"ns-{precision}"], store=store)
     assert not any((tmp_path / "cache").iterdir())
 
 
+@needs_onnx
 def test_onnxruntime_tells_its_maker_nothing_and_leaves_nothing_behind(
     models: Path, tmp_path: Path
 ) -> None:
@@ -197,6 +242,18 @@ def test_a_wrong_source_is_named(models: Path, tmp_path: Path) -> None:
             read_weights(path)
 
 
+def test_a_wrong_file_is_named(models: Path, tmp_path: Path) -> None:
+    first, second = locate_model("ns-row8").files
+    for path, inputs, size in ((second, (257,), 257), (first, (257, 257), 257)):
+        with pytest.raises(ModelError, match="is not the network stage"):
+            LiteRuntime().stage(path, inputs, size)
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(b"not a file" * 100)
+    with pytest.raises(ModelError, match=r"broken\.tflite cannot be loaded .* models fetch"):
+        LiteRuntime().stage(path, (257,), 257)
+
+
+@needs_onnx
 def test_a_wrong_graph_is_named(models: Path, tmp_path: Path) -> None:
     first, second = locate_model("ns-block8").files
     with pytest.raises(ModelError, match="is not the network stage"):
@@ -212,8 +269,9 @@ def test_a_wrong_graph_is_named(models: Path, tmp_path: Path) -> None:
         OnnxRuntime().stage(tmp_path / "missing.onnx", (257,), 257)
 
 
-def test_the_same_weights_make_the_same_files(models: Path, tmp_path: Path) -> None:
-    model = load_manifest().model("aec-128-block8")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_same_weights_make_the_same_files(precision: str, models: Path, tmp_path: Path) -> None:
+    model = load_manifest().model(f"aec-128-{precision}")
     build(model, locate_model("aec-128-float"), tmp_path)
-    made = [path.read_bytes() for path in sorted(tmp_path.glob("*.onnx"))]
+    made = [path.read_bytes() for path in sorted(tmp_path.glob("stage_*"))]
     assert made == [path.read_bytes() for path in locate_model(model.name).files]
