@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--server", choices=SERVERS, nargs="*", default=list(SERVERS))
     parser.add_argument("--latency", choices=PERIODS, nargs="*", default=["balanced", "saver"])
     parser.add_argument(
-        "--model", nargs="*", default=["pass-through", "ns-int8", "aec-256-int8", "aec-512-int8"]
+        "--model", nargs="*", default=["pass-through", "ns-row8", "aec-256-row8", "aec-512-row8"]
     )
     wanted = parser.parse_args()
     table = Table("server", "latency", "records", "service %", "server's more %", "in all %")

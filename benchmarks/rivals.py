@@ -49,10 +49,10 @@ def systems(default: str) -> dict[str, Callable[[], Run]]:
     """What makes each system, with a state of its own for one recording."""
     found: dict[str, Callable[[], Run]] = {"unprocessed": lambda: timed(lambda mic, _ref: mic)}
     found |= {f"published {name}": partial(published, name) for name in PUBLISHED}
-    found |= {"process ns-int8": suppressing}
-    found |= {"process aec-256-int8": partial(processing, "aec-256-int8", switched=False)}
+    found |= {"process ns-row8": suppressing}
+    found |= {"process aec-256-row8": partial(processing, "aec-256-row8", switched=False)}
     found |= {f"process auto ({default})": partial(processing, default, switched=True)}
-    found |= {f"live {name}": partial(live, name) for name in ("aec-256-int8", default)}
+    found |= {f"live {name}": partial(live, name) for name in ("aec-256-row8", default)}
     found |= {"RNNoise": rnnoise}
     found |= {"WebRTC NS": partial(webrtc, echo=False), "WebRTC AEC3": partial(webrtc, echo=True)}
     return found
@@ -76,13 +76,13 @@ def published(name: str) -> Run:
 
 def suppressing() -> Run:
     """The noise suppressor alone."""
-    suppressor = load_processor("ns-int8")
+    suppressor = load_processor("ns-row8")
     return timed(lambda mic, ref: stream(suppressor, mic, ref, len(mic)))
 
 
 def processing(name: str, *, switched: bool) -> Run:
     """As ``pipedtln process``: aligned with foresight."""
-    switch = FarEndSwitch(load_processor("ns-int8") if switched else None, [network(name)])
+    switch = FarEndSwitch(load_processor("ns-row8") if switched else None, [network(name)])
 
     def run(mic: Sound, ref: Sound) -> Sound:
         pairs = ((mic[at : at + HOP], ref[at : at + HOP]) for at in range(0, len(mic), HOP))
@@ -94,7 +94,7 @@ def processing(name: str, *, switched: bool) -> Run:
 
 def live(name: str) -> Run:
     """As the service: aligned by what was heard so far."""
-    voice = Voice(FailOpen(NetworkSwitch(load_processor("ns-int8"), [network(name)])))
+    voice = Voice(FailOpen(NetworkSwitch(load_processor("ns-row8"), [network(name)])))
     return timed(lambda mic, ref: stream(voice, mic, ref, len(mic)))
 
 
@@ -184,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-kind", type=int, default=2, help="scenes of each kind")
-    parser.add_argument("--model", default="aec-512-int8", help="echo canceller of auto")
+    parser.add_argument("--model", default="aec-512-row8", help="echo canceller of auto")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     console = Console(width=160, stderr=options.json)

@@ -22,7 +22,7 @@ QUIET = ("ns-row8", "ns-block8", "ns-int8", "ns-float")
 ECHOES = tuple(
     f"aec-{size}-{precision}"
     for size in (512, 256, 128)
-    for precision in ("row8", "block8", "int8")
+    for precision in ("row8", "block8", "int8", "float")
 )
 """Echo cancellers for ``auto``, largest first, of each size the best first."""
 RECORDING_QUIET = ("ns-row8", "ns-float", "ns-block8", "ns-int8")

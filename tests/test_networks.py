@@ -61,6 +61,16 @@ def test_auto_takes_int8_where_row8_and_onnxruntime_are_missing(
     assert name.endswith("-int8)")
 
 
+def test_float_cancels_echo_where_nothing_else_is_here(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ns-float", "aec-256-float"):
+        shutil.copytree(models / name, tmp_path / name, symlinks=True)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert choose_model("auto", True, 1).name == "auto (ns-float / aec-256-float)"
+
+
 def test_the_smallest_stays_where_all_are_too_slow(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

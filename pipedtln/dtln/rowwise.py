@@ -59,20 +59,20 @@ def build_file(weights: StageWeights) -> bytes:
         signal = graph.flatten(signal)
     # What goes into a product is rounded in steps of one size. What the first layer hears may be
     # far louder than its own last output; both inputs of the second are within 1.
-    apart = graph.sum(
+    gates = graph.sum(
         graph.product(signal, forward, bias), graph.product(states[0], weights.recurrent[0])
     )
-    signal, *state = graph.lstm(apart, states[1])
+    first, first_cells = graph.lstm(gates, states[1])
     joined = np.concatenate((weights.forward[1], weights.recurrent[1]), axis=1)
-    both = graph.concatenate([signal, states[2]], axis=1)
-    signal, *later = graph.lstm(graph.product(both, joined, weights.bias[1]), states[3])
-    mask = graph.product(signal, weights.mask, weights.mask_bias, rounded=not coded)
+    both = graph.concatenate([first, states[2]], axis=1)
+    second, second_cells = graph.lstm(graph.product(both, joined, weights.bias[1]), states[3])
+    mask = graph.product(second, weights.mask, weights.mask_bias, rounded=not coded)
     result = graph.unary("LOGISTIC", mask)
     if weights.decoder is not None:
         if weights.inputs > 1:
             encoded = graph.first_row(encoded)
         result = graph.product(graph.multiply(encoded, result), weights.decoder, rounded=False)
-    return graph.file([*values, *states], [result, *state, *later])
+    return graph.file([*values, *states], [result, first, first_cells, second, second_cells])
 
 
 def quantize(matrix: Tensor) -> tuple[NDArray[np.int8], Tensor]:
@@ -148,14 +148,13 @@ class _Graph:
         variance = self._mean(self.multiply(level, level))
         return self.multiply(level, self.unary("RSQRT", self.sum(variance, self.constant(floor))))
 
-    def lstm(self, gates: int, cells: int) -> tuple[int, int, int]:
-        """A layer's output, that again as its next state, and its next cells."""
+    def lstm(self, gates: int, cells: int) -> tuple[int, int]:
+        """A layer's output and its next cells, from the sums that go into its gates."""
         opening, keeping, candidate, telling = self._split(gates, 4)
         kept = self.multiply(self.unary("LOGISTIC", keeping), cells)
         added = self.multiply(self.unary("LOGISTIC", opening), self.unary("TANH", candidate))
         cells = self.sum(kept, added)
-        result = self.multiply(self.unary("LOGISTIC", telling), self.unary("TANH", cells))
-        return result, result, cells
+        return self.multiply(self.unary("LOGISTIC", telling), self.unary("TANH", cells)), cells
 
     def concatenate(self, values: list[int], axis: int) -> int:
         options = self._schema.ConcatenationOptionsT()
