@@ -200,7 +200,7 @@ def _bare(located: Located) -> Callable[[], None]:
 
 def _bare_apart(processor: Any) -> Callable[[], None]:
     """The same two inferences as our processor has loaded them."""
-    one, two = processor._masks._invoke, processor._frames._invoke
+    one, two = processor._masks._one.invoke, processor._frames._one.invoke
 
     def infer() -> None:
         for _ in range(HOPS):

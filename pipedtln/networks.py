@@ -57,21 +57,21 @@ class ModelChoice:
 
 
 def choose_model(
-    wanted: str, reference: bool, threads: int, *, pipeline: bool = False
+    wanted: str, reference: bool, threads: int, *, pipeline: bool = False, pairs: bool = False
 ) -> ModelChoice:
     """Load the network of a name, to run live.
 
     ``"auto"`` is a noise suppressor that gives way to an echo canceller while the far end sounds:
     the largest one whose 99th percentile stays under 40 % of a hop on this machine now, with the
     smaller ones in reserve. Of each size it takes the first of row8, block8 and int8 that is here,
-    runs and is not slow.
+    runs and is not slow. With ``pairs`` it is ready for two hops at once, too.
 
     Raises
     ------
     ModelError
         If the name is unknown, its weights are missing or no runtime is installed.
     """
-    make = partial(make_processor, threads=threads, pipeline=pipeline)
+    make = partial(make_processor, threads=threads, pipeline=pipeline, pairs=pairs)
     if wanted != AUTO:
         located = locate_model(wanted)
         return ModelChoice(located.model.name, make(located), None)

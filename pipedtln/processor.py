@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,32 @@ class Processor(Protocol):
 
     def reset(self) -> None:
         """Forget all that was heard, as if newly made."""
+
+
+class PairProcessor(Processor, Protocol):
+    """A processor that may take two hops at once, in less time than one after the other."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether :meth:`process_two` may be called now."""
+
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process two hops, as two calls of :meth:`process` would.
+
+        Parameters
+        ----------
+        mic, ref, out : float32, shape (2 * hop,), one hop behind the other; ``out`` may be ``mic``
+
+        Raises
+        ------
+        BlockShapeError
+            If a block has the wrong shape or dtype.
+        """
+
+
+def takes_pairs(processor: Processor) -> TypeGuard[PairProcessor]:
+    """Whether :meth:`PairProcessor.process_two` may be called now."""
+    return bool(getattr(processor, "pairs", False))
 
 
 def check_block(block: Block, hop: int, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipedtln.dtln.runtime import Tensor
+from pipedtln.dtln.tensor import Tensor
 from pipedtln.dtln.weights import StageWeights
 from pipedtln.processor import FRAME
 
@@ -29,7 +29,7 @@ def state_names(layer: int) -> tuple[str, str]:
     return f"h{layer}", f"c{layer}"
 
 
-def build_graph(weights: StageWeights) -> ModelProto:
+def build_graph(weights: StageWeights[Tensor]) -> ModelProto:
     """Make a stage as an ONNX model.
 
     Its inputs are ``x`` (float32, a row for each signal) and the state of each layer (see

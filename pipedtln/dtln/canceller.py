@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pipedtln.dtln.frames import BINS, OVERLAP, OverlapAdd, irfft, rfft
 from pipedtln.dtln.pipeline import PipelinedStage
-from pipedtln.dtln.runtime import Stage, Tensor
+from pipedtln.dtln.runtime import Stage
+from pipedtln.dtln.tensor import Tensor
 from pipedtln.processor import FRAME, HOP, SAMPLE_RATE, Block, check_block
 
 
@@ -33,8 +35,10 @@ class EchoCanceller:
         self._masks = masks
         self._frames = PipelinedStage(frames, (FRAME,) * 2, FRAME) if pipeline else frames
         self._latency = OVERLAP + HOP if pipeline else OVERLAP
-        # Row 0 is the microphone, row 1 the reference: one transform serves both.
-        self._pair: Tensor = np.zeros((2, FRAME), np.float32)
+        # Row 0 is the microphone, row 1 the reference: one transform serves both. The frame is the
+        # newest part of what is kept; the one before it is there, too, for two hops at once.
+        self._sound: Tensor = np.zeros((2, HOP + FRAME), np.float32)
+        self._pair = self._sound[:, HOP:]
         self._kept_mic = self._pair[0, :OVERLAP]
         self._kept_ref = self._pair[1, :OVERLAP]
         self._moved_mic = self._pair[0, HOP:]
@@ -55,6 +59,18 @@ class EchoCanceller:
         self._ref_power: Tensor = self._power[1]
         self._mic_power.flags.writeable = False
         self._ref_power.flags.writeable = False
+        # The same for two hops: signals, frames, and what is in them.
+        self._frames_two = sliding_window_view(self._sound, FRAME, axis=1)[:, ::HOP]
+        self._spectra_two = np.zeros((2, 2, BINS), np.complex64)
+        self._magnitude_two: Tensor = np.zeros((2, 2, BINS), np.float32)
+        self._power_two: Tensor = np.zeros((2, 2, BINS), np.float32)
+        self._gain_two: Tensor = np.zeros((2, BINS), np.float32)
+        self._masked_two: Tensor = np.zeros((2, FRAME), np.float32)
+        self._clean_two: Tensor = np.zeros((2, FRAME), np.float32)
+        self._mic_powers: Tensor = self._power_two[0]
+        self._ref_powers: Tensor = self._power_two[1]
+        self._mic_powers.flags.writeable = False
+        self._ref_powers.flags.writeable = False
 
     @property
     def sample_rate(self) -> int:
@@ -90,6 +106,21 @@ class EchoCanceller:
         """Power spectrum of the newest frame of ``ref``; like :attr:`mic_power`."""
         return self._ref_power
 
+    @property
+    def mic_powers(self) -> Tensor:
+        """Like :attr:`mic_power`, of both frames of :meth:`process_two`; shape (2, 257)."""
+        return self._mic_powers
+
+    @property
+    def ref_powers(self) -> Tensor:
+        """Like :attr:`mic_powers`, of ``ref``."""
+        return self._ref_powers
+
+    @property
+    def pairs(self) -> bool:
+        """Whether both stages are ready for :meth:`process_two`."""
+        return self._masks.pairs and self._frames.pairs
+
     def process(self, mic: Block, ref: Block, out: Block) -> None:
         """Cancel the echo of ``ref`` in one hop of ``mic``.
 
@@ -122,6 +153,36 @@ class EchoCanceller:
         self._frames.run(self._masked_frames, self._clean)
         self._sum.add(self._clean, out)
 
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        """Cancel the echo in two hops at once; gives what two calls of :meth:`process` give.
+
+        Parameters
+        ----------
+        mic, ref, out : float32, shape (256,), otherwise as for :meth:`process`
+
+        Raises
+        ------
+        BlockShapeError
+            If a block has the wrong shape or dtype.
+        """
+        check_block(mic, 2 * HOP, "mic")
+        check_block(ref, 2 * HOP, "ref")
+        check_block(out, 2 * HOP, "out")
+        for sound, block in zip(self._sound, (mic, ref), strict=True):
+            sound[:OVERLAP] = sound[2 * HOP :]
+            sound[OVERLAP:] = block
+        rfft(self._frames_two, self._spectra_two)
+        np.abs(self._spectra_two, out=self._magnitude_two)
+        np.square(self._magnitude_two, out=self._power_two)
+        self._power[:] = self._power_two[:, 1]
+        self._masks.run_two((self._magnitude_two[0], self._magnitude_two[1]), self._gain_two)
+        spectra = self._spectra_two[0]
+        np.multiply(spectra, self._gain_two, out=spectra)
+        irfft(spectra, self._masked_two)
+        self._frames.run_two((self._masked_two, self._frames_two[1]), self._clean_two)
+        self._sum.add(self._clean_two[0], out[:HOP])
+        self._sum.add(self._clean_two[1], out[HOP:])
+
     def forget(self) -> None:
         """Zero the recurrent state but go on with the sound: the echo's delay is another now.
 
@@ -138,6 +199,6 @@ class EchoCanceller:
         """Forget all that was heard, as if newly made."""
         self._masks.reset()
         self._frames.reset()
-        self._pair.fill(0.0)
+        self._sound.fill(0.0)
         self._power.fill(0.0)
         self._sum.reset()

@@ -13,10 +13,12 @@ from pipedtln.dtln.blockwise import build_graph
 from pipedtln.dtln.frames import BINS
 from pipedtln.dtln.manifest import Model
 from pipedtln.dtln.onnx_runtime import EXTRA, OnnxRuntime
-from pipedtln.dtln.record import STAGES, write_record
-from pipedtln.dtln.rowwise import build_file
-from pipedtln.dtln.runtime import LiteRuntime, Runtime, Tensor
+from pipedtln.dtln.record import FILES, write_record
+from pipedtln.dtln.rowwise import round_rows
+from pipedtln.dtln.runtime import LiteRuntime, Runtime, Stage
+from pipedtln.dtln.stagefile import build_file
 from pipedtln.dtln.store import Located
+from pipedtln.dtln.tensor import Tensor
 from pipedtln.dtln.weights import StageWeights, read_weights
 from pipedtln.errors import ModelError
 from pipedtln.processor import FRAME
@@ -32,19 +34,24 @@ class _Builder:
 
     libraries: tuple[str, ...]
     install: str
-    build: Callable[[StageWeights], bytes]
+    build: Callable[[StageWeights[Tensor]], tuple[bytes, ...]]
+    """Makes a stage, and the same for two frames if there is such."""
     runtime: Callable[[], Runtime]
 
 
-def _graph(weights: StageWeights) -> bytes:
-    content: bytes = build_graph(weights).SerializeToString(deterministic=True)
-    return content
+def _graph(weights: StageWeights[Tensor]) -> tuple[bytes, ...]:
+    return (build_graph(weights).SerializeToString(deterministic=True),)
+
+
+def _files(weights: StageWeights[Tensor]) -> tuple[bytes, ...]:
+    rounded = round_rows(weights)
+    return build_file(rounded), build_file(rounded, frames=2)
 
 
 _BUILDERS = {
     "block8": _Builder(("onnx", "onnxruntime"), EXTRA, _graph, OnnxRuntime),
     "row8": _Builder(
-        ("flatbuffers", "ai_edge_litert"), "pip install ai-edge-litert", build_file, LiteRuntime
+        ("flatbuffers", "ai_edge_litert"), "pip install ai-edge-litert", _files, LiteRuntime
     ),
 }
 
@@ -90,12 +97,15 @@ def build(model: Model, source: Located, folder: Path) -> None:
     check_builders(model)
     heard = 2 if model.kind == "aec" else 1
     builder = _BUILDERS[model.precision]
-    names = STAGES[model.precision]
-    for path, name, size in zip(source.files, names, (BINS, FRAME), strict=True):
-        built = folder / name
-        built.write_bytes(builder.build(read_weights(path)))
-        given = _trial(LiteRuntime(), path, heard, size)
-        made = _trial(builder.runtime(), built, heard, size)
+    files = FILES[model.precision]
+    for path, names, size in zip(source.files, files, (BINS, FRAME), strict=True):
+        for name, content in zip(names, builder.build(read_weights(path)), strict=True):
+            (folder / name).write_bytes(content)
+        given = _trial(LiteRuntime().stage(path, (size,) * heard, size), heard, size)
+        built = builder.runtime().stage(
+            folder / names[0], (size,) * heard, size, pairs=len(names) > 1
+        )
+        made = _trial(built, heard, size)
         error = float(np.sum((given - made) ** 2))
         # Written so that a NaN fails, too.
         if not float(np.sum(given**2)) > error * 10 ** (LEAST_AGREEMENT_DB / 10):
@@ -106,13 +116,21 @@ def build(model: Model, source: Located, folder: Path) -> None:
     write_record(folder, model.precision)
 
 
-def _trial(runtime: Runtime, path: Path, heard: int, size: int) -> Tensor:
-    """What a stage makes of silence and of noise that swells through all of a layer's range."""
-    stage = runtime.stage(path, (size,) * heard, size, threads=1)
+def _trial(stage: Stage, heard: int, size: int) -> Tensor:
+    """What a stage makes of silence and of noise that swells through all of a layer's range.
+
+    Where it takes two frames at once, half of them go so.
+    """
     random = np.random.default_rng(0)
     out: Tensor = np.empty((_TRIAL_FRAMES, size), np.float32)
-    swell = np.geomspace(0.01, 1.0, _TRIAL_FRAMES - 2)
-    for frame, level in zip(out, (0.0, 0.0, *swell), strict=True):
-        noise = level * random.standard_normal((heard, size)).astype(np.float32)
-        stage.run(tuple(np.abs(noise) if size == BINS else noise), frame)
+    swell = np.concatenate(((0.0, 0.0), np.geomspace(0.01, 1.0, _TRIAL_FRAMES - 2)))
+    noise = random.standard_normal((_TRIAL_FRAMES, heard, size)).astype(np.float32)
+    noise *= swell[:, None, None]
+    sound = np.abs(noise) if size == BINS else noise
+    for at in range(0, _TRIAL_FRAMES, 2):
+        if stage.pairs and at % 4:
+            stage.run_two(tuple(sound[at : at + 2].swapaxes(0, 1)), out[at : at + 2])
+        else:
+            for frame in (at, at + 1):
+                stage.run(tuple(sound[frame]), out[frame])
     return out

@@ -16,7 +16,12 @@ AUTO = "auto"
 
 
 def load_processor(
-    name: str = AUTO, *, threads: int = 1, pipeline: bool = False, store: Store | None = None
+    name: str = AUTO,
+    *,
+    threads: int = 1,
+    pipeline: bool = False,
+    pairs: bool = False,
+    store: Store | None = None,
 ) -> NoiseSuppressor | EchoCanceller:
     """Make a streaming processor by model name.
 
@@ -25,6 +30,7 @@ def load_processor(
     name : a name of ``models/manifest.toml``, or ``"auto"``, see :func:`locate_model`
     threads : threads that one inference may use
     pipeline : use a second core at the price of one hop of delay
+    pairs : be ready for two hops at once, too, if the model can; takes its size in memory again
     store : where the weights are; by default ``$PIPEDTLN_MODELS_DIR``, then the user's cache
 
     Raises
@@ -32,7 +38,8 @@ def load_processor(
     ModelError
         If the name is unknown, its weights are not on this machine or no runtime is installed.
     """
-    return make_processor(locate_model(name, store=store), threads=threads, pipeline=pipeline)
+    located = locate_model(name, store=store)
+    return make_processor(located, threads=threads, pipeline=pipeline, pairs=pairs)
 
 
 def locate_model(
@@ -71,6 +78,7 @@ def make_processor(
     *,
     threads: int = 1,
     pipeline: bool = False,
+    pairs: bool = False,
     runtime: Runtime | None = None,
 ) -> NoiseSuppressor | EchoCanceller:
     """Load both stages of a model.
@@ -83,8 +91,9 @@ def make_processor(
     runtime = runtime or _runtime_of(located.model)
     first, second = located.files
     heard = 2 if located.model.kind == "aec" else 1
-    masks = runtime.stage(first, (BINS,) * heard, BINS, threads=threads)
-    frames = runtime.stage(second, (FRAME,) * heard, FRAME, threads=threads)
+    pairs = pairs and not pipeline
+    masks = runtime.stage(first, (BINS,) * heard, BINS, threads=threads, pairs=pairs)
+    frames = runtime.stage(second, (FRAME,) * heard, FRAME, threads=threads, pairs=pairs)
     kind = EchoCanceller if located.model.kind == "aec" else NoiseSuppressor
     return kind(masks, frames, pipeline=pipeline)
 

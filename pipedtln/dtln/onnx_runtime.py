@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipedtln.dtln.blockwise import LAYERS, state_names
-from pipedtln.dtln.runtime import Tensor
+from pipedtln.dtln.tensor import Tensor
 from pipedtln.errors import ModelError
 
 EXTRA = "pip install 'pipedtln[onnx]'"
@@ -60,7 +60,13 @@ class OnnxRuntime:
         )
 
     def stage(
-        self, path: Path, inputs: tuple[int, ...], output: int, *, threads: int = 1
+        self,
+        path: Path,
+        inputs: tuple[int, ...],
+        output: int,
+        *,
+        threads: int = 1,
+        pairs: bool = False,
     ) -> OnnxStage:
         """Load one stage; see :class:`pipedtln.dtln.runtime.Runtime`."""
         options = self._library.SessionOptions()
@@ -124,6 +130,15 @@ class OnnxStage:
         self._this()
         self._this, self._next = self._next, self._this
         out[:] = self._told
+
+    @property
+    def pairs(self) -> bool:
+        """Whether :meth:`run_two` may be called: it may not."""
+        return False
+
+    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Not to be called; see :attr:`pairs`."""
+        raise NotImplementedError
 
     def reset(self) -> None:
         """Zero the state, as if newly made."""

@@ -9,7 +9,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from pipedtln.dtln.runtime import Stage, Tensor
+from pipedtln.dtln.runtime import Stage
+from pipedtln.dtln.tensor import Tensor
 
 
 class PipelinedStage:
@@ -48,6 +49,15 @@ class PipelinedStage:
             mine[:] = theirs
         self._ready = False
         work.begin.put(True)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether :meth:`run_two` may be called: there would be nothing to do beside it."""
+        return False
+
+    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Not to be called; see :attr:`pairs`."""
+        raise NotImplementedError
 
     def reset(self) -> None:
         """Zero the state and the frame that is still to come, as if newly made."""

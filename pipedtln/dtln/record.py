@@ -9,11 +9,12 @@ from pathlib import Path
 from pipedtln.dtln import blockwise, rowwise
 from pipedtln.dtln.manifest import digest
 
-STAGES = {
-    "block8": ("stage_1.onnx", "stage_2.onnx"),
-    "row8": ("stage_1.tflite", "stage_2.tflite"),
+FILES = {
+    "block8": (("stage_1.onnx",), ("stage_2.onnx",)),
+    "row8": (("stage_1.tflite", "pair_1.tflite"), ("stage_2.tflite", "pair_2.tflite")),
 }
-"""Names of the files that are built, by precision."""
+"""Names of what is built of each stage, by precision: the stage, and the same for two frames at a
+time where there is such."""
 FORMATS = {"block8": blockwise.FORMAT, "row8": rowwise.FORMAT}
 RECORD = "built.json"
 
@@ -21,28 +22,28 @@ _log = logging.getLogger(__name__)
 
 
 def write_record(folder: Path, precision: str) -> None:
-    """Note the SHA-256 of both stages in a folder, and the format that they were built in.
+    """Note the SHA-256 of all stages in a folder, and the format that they were built in.
 
     Raises
     ------
     OSError
         If a file cannot be read or the record not be written.
     """
-    hashes = {name: digest(folder / name) for name in STAGES[precision]}
+    hashes = {name: digest(folder / name) for names in FILES[precision] for name in names}
     record = {"format": FORMATS[precision], "sha256": hashes}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def whole_files(folder: Path, precision: str) -> tuple[Path, Path] | None:
     """Both stages in a folder, if they are those of the record and built as they are built now."""
-    first, second = (folder / name for name in STAGES[precision])
+    files = [[folder / name for name in names] for names in FILES[precision]]
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record == {
             "format": FORMATS[precision],
-            "sha256": {path.name: digest(path) for path in (first, second)},
+            "sha256": {path.name: digest(path) for paths in files for path in paths},
         }:
-            return first, second
+            return files[0][0], files[1][0]
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

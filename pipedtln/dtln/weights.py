@@ -1,17 +1,18 @@
-"""Reads a stage's float weights out of its TensorFlow Lite file, by following the wiring."""
+"""Reads a stage's weights out of its TensorFlow Lite file, by following the wiring."""
 
 from __future__ import annotations
 
 import importlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipedtln.dtln.runtime import Tensor
+from pipedtln.dtln.tensor import Tensor
 from pipedtln.errors import ModelError
 
 _RESHAPES = ("UNPACK", "PACK", "RESHAPE")
@@ -19,7 +20,25 @@ _RESHAPES = ("UNPACK", "PACK", "RESHAPE")
 
 
 @dataclass(frozen=True)
-class StageWeights:
+class Rounded:
+    """A matrix in 8 bits: ``steps``, int8, times ``scales``, float32, for each row or for all."""
+
+    steps: NDArray[np.int8]
+    scales: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return self.steps.shape
+
+
+Matrix: TypeAlias = Tensor | Rounded
+M = TypeVar("M", bound=Matrix)
+M_co = TypeVar("M_co", bound=Matrix, covariant=True)
+
+
+@dataclass(frozen=True)
+class StageWeights(Generic[M_co]):
     """What a stage has learned; all matrices have a row for each of their outputs.
 
     ``forward``, ``recurrent`` and ``bias`` are those of both LSTM layers, the gates in the order
@@ -30,20 +49,20 @@ class StageWeights:
 
     inputs: int
     units: int
-    forward: tuple[Tensor, Tensor]
-    recurrent: tuple[Tensor, Tensor]
+    forward: tuple[M_co, M_co]
+    recurrent: tuple[M_co, M_co]
     bias: tuple[Tensor, Tensor]
-    mask: Tensor
+    mask: M_co
     mask_bias: Tensor
     norm_gain: Tensor | None
     norm_bias: Tensor | None
     norm_floor: float
     power_floor: float | None
-    encoder: Tensor | None
-    decoder: Tensor | None
+    encoder: M_co | None
+    decoder: M_co | None
 
 
-def read_weights(path: Path) -> StageWeights:
+def read_weights(path: Path) -> StageWeights[Tensor]:
     """Read a stage of either network from a float file, however it was converted.
 
     Operations are known by what they are wired to, never by their position or name, as both differ
@@ -54,8 +73,17 @@ def read_weights(path: Path) -> StageWeights:
     ModelError
         If the file is not such a stage.
     """
+    return _read(path, _float_matrix, "a float stage")
+
+
+def read_any_weights(path: Path) -> StageWeights[Matrix]:
+    """Read a stage from a float file or from one in 8 bits; otherwise as :func:`read_weights`."""
+    return _read(path, _matrix, "a stage")
+
+
+def _read(path: Path, matrix: Callable[[_Wiring, _Operation], M], what: str) -> StageWeights[M]:
     try:
-        return _read(_Wiring(path))
+        return _stage(_Wiring(path), matrix)
     except (
         OSError,
         ValueError,
@@ -67,7 +95,7 @@ def read_weights(path: Path) -> StageWeights:
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
-            f"{path} is not a float stage of a known network ({reason}). "
+            f"{path} is not {what} of a known network ({reason}). "
             "Delete it and run: pipedtln models fetch"
         ) from error
 
@@ -90,7 +118,11 @@ class _Wiring:
         kinds = {number: name for name, number in vars(schema.BuiltinOperator).items()}
         self._model = model
         self._tensors = graph.tensors
-        self._dtypes = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}
+        self._dtypes = {
+            schema.TensorType.FLOAT32: np.float32,
+            schema.TensorType.INT32: np.int32,
+            schema.TensorType.INT8: np.int8,
+        }
         self.inputs = [int(i) for i in graph.inputs]
         self.operations = []
         for operation in graph.operators:
@@ -124,6 +156,13 @@ class _Wiring:
         values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), self._dtypes[entry.type])
         return values.reshape(self.shape(tensor))
 
+    def scales(self, tensor: int) -> Tensor:
+        """What the steps of a tensor are worth, for each row or for all."""
+        quantization = self._tensors[tensor].quantization
+        if np.any(quantization.zeroPoint) or quantization.quantizedDimension:
+            raise ValueError("weights are not rounded row by row about zero")
+        return np.asarray(quantization.scale, np.float32)
+
     def known(self, operation: _Operation) -> Tensor:
         """The one constant that goes into a sum or a product."""
         (value,) = (v for v in map(self.constant, operation.inputs) if v is not None)
@@ -138,9 +177,9 @@ class _Wiring:
         return maker
 
 
-def _read(wiring: _Wiring) -> StageWeights:
+def _stage(wiring: _Wiring, matrix: Callable[[_Wiring, _Operation], M]) -> StageWeights[M]:
     states = [tensor for tensor in wiring.inputs if len(wiring.shape(tensor)) == 4]
-    recurrent: dict[int, Tensor] = {}
+    recurrent: dict[int, M] = {}
     forward: list[_Operation] = []
     for product in wiring.of_kind("FULLY_CONNECTED"):
         maker = wiring.maker(product.inputs[0])
@@ -151,20 +190,20 @@ def _read(wiring: _Wiring) -> StageWeights:
         begin = wiring.constant(maker.inputs[1])
         if begin is None or begin[3] != 0:
             raise ValueError("a layer's feedback is not its output")
-        recurrent[int(begin[1])] = _matrix(wiring, product)
+        recurrent[int(begin[1])] = matrix(wiring, product)
     first, second, mask = forward
     mask_bias = wiring.constant(mask.inputs[2])
     if mask_bias is None or len(states) != 1:
         raise ValueError("not one recurrent state and one mask")
     gain, bias, floor = _norms(wiring, first)
-    encoder, decoder = _convolutions(wiring)
+    encoder, decoder = _convolutions(wiring, matrix)
     return StageWeights(
         inputs=len(wiring.inputs) - 1,
         units=wiring.shape(states[0])[2],
-        forward=(_matrix(wiring, first), _matrix(wiring, second)),
+        forward=(matrix(wiring, first), matrix(wiring, second)),
         recurrent=(recurrent[0], recurrent[1]),
         bias=(_bias(wiring, first), _bias(wiring, second)),
-        mask=_matrix(wiring, mask),
+        mask=matrix(wiring, mask),
         mask_bias=mask_bias,
         norm_gain=gain,
         norm_bias=bias,
@@ -175,11 +214,20 @@ def _read(wiring: _Wiring) -> StageWeights:
     )
 
 
-def _matrix(wiring: _Wiring, product: _Operation) -> Tensor:
-    matrix = wiring.constant(product.inputs[1])
-    if matrix is None or matrix.dtype != np.float32:
-        raise ValueError("weights are not float32")
-    return matrix.reshape(matrix.shape[0], -1)
+def _matrix(wiring: _Wiring, product: _Operation) -> Matrix:
+    tensor = product.inputs[1]
+    matrix = wiring.constant(tensor)
+    if matrix is None:
+        raise ValueError("weights are not part of the file")
+    matrix = matrix.reshape(matrix.shape[0], -1)
+    return matrix if matrix.dtype == np.float32 else Rounded(matrix, wiring.scales(tensor))
+
+
+def _float_matrix(wiring: _Wiring, product: _Operation) -> Tensor:
+    matrix = _matrix(wiring, product)
+    if isinstance(matrix, Rounded):
+        raise ValueError("weights are not float32")  # noqa: TRY004 - of the file, not of a caller
+    return matrix
 
 
 def _bias(wiring: _Wiring, product: _Operation) -> Tensor:
@@ -222,7 +270,9 @@ def _power_floor(wiring: _Wiring) -> float | None:
     return floors.pop() if floors else None
 
 
-def _convolutions(wiring: _Wiring) -> tuple[Tensor | None, Tensor | None]:
+def _convolutions(
+    wiring: _Wiring, matrix: Callable[[_Wiring, _Operation], M]
+) -> tuple[M | None, M | None]:
     """Encoder and decoder: convolutions over a whole frame, so products with a matrix."""
     convolutions = wiring.of_kind("CONV_2D")
     if not convolutions:
@@ -231,4 +281,4 @@ def _convolutions(wiring: _Wiring) -> tuple[Tensor | None, Tensor | None]:
         bias = wiring.constant(convolution.inputs[2])
         if bias is None or bias.any():
             raise ValueError("a coder with a bias")
-    return _matrix(wiring, convolutions[0]), _matrix(wiring, convolutions[-1])
+    return matrix(wiring, convolutions[0]), matrix(wiring, convolutions[-1])

@@ -7,9 +7,11 @@ import threading
 from time import monotonic
 from typing import TypeAlias
 
+from pipedtln.audio.api import PERIODS
 from pipedtln.config import Config
 from pipedtln.errors import ModelError
 from pipedtln.networks import ModelChoice, choose_model
+from pipedtln.processor import HOP
 from pipedtln.stream.failopen import FailOpen
 
 LOG = logging.getLogger(__name__)
@@ -18,7 +20,7 @@ RETRY_S = 5.0
 """Seconds between two looks for weights that were not there; a look costs little."""
 
 
-_Need: TypeAlias = tuple[str, bool, int, bool]
+_Need: TypeAlias = tuple[str, bool, int, bool, bool]
 
 
 class Network:
@@ -51,7 +53,7 @@ class Network:
         with self._lock:
             need = _need(config)
             try:
-                choice = choose_model(*need[:3], pipeline=need[3])
+                choice = choose_model(*need[:3], pipeline=need[3], pairs=need[4])
             except ModelError as error:
                 choice = ModelChoice(None, None, str(error))
             before, self._choice, self._loaded_for = self._choice, choice, need
@@ -66,5 +68,7 @@ class Network:
 
 
 def _need(config: Config) -> _Need:
-    """What decides about the network: name, whether there is a reference, threads, pipeline."""
-    return config.model, config.reference != "none", config.threads, config.pipeline
+    """What decides about the network: name, whether there is a reference, threads, pipeline, and
+    whether hops come two at a time."""
+    pairs = PERIODS[config.latency] >= 2 * HOP
+    return config.model, config.reference != "none", config.threads, config.pipeline, pairs

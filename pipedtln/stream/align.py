@@ -96,10 +96,16 @@ class Aligner:
         self._ref = HoldLine(hop, MAX_LAG, _REF_FADE, frame_hops)
         self._mic = HoldLine(hop, MAX_MIC_HOLD, _MIC_FADE, frame_hops)
         self._meter = SuppressionMeter(sample_rate / hop)
-        self.mic: Block = np.zeros(hop, np.float32)
+        self.mics: Block = np.zeros(2 * hop, np.float32)
+        """The held microphone of the present two hops, where two are held before any is learned."""
+        self.refs: Block = np.zeros(2 * hop, np.float32)
+        """The held reference of the present two hops."""
+        self.mic = self.mics[:hop]
         """The held microphone of the present hop."""
-        self.ref: Block = np.zeros(hop, np.float32)
+        self.ref = self.refs[:hop]
         """The held reference of the present hop."""
+        self._held = ((self.mic, self.ref), (self.mics[hop:], self.refs[hop:]))
+        self._sources: list[tuple[int, int | None, int | None]] = [(0, None, None)] * 2
         self.moved_far = False
         """Whether with the present hop the reference has come to lie elsewhere by far."""
         self.reset(first_guess_ms)
@@ -137,22 +143,31 @@ class Aligner:
             hold = guess - TARGET_LEAD
         self._ref.reset(hold)
         self._mic.reset()
-        self._moving_far = self.moved_far = False
+        self._hops = 0
+        self._moving_from: int | None = None
+        """The hop from which on the reference moves far, until it is there."""
+        self.moved_far = False
         self._spare = 0
         self._waited = 0
         self._mean_power = 0.0
 
-    def hold(self, mic: Block, ref: Block) -> None:
+    def hold(self, mic: Block, ref: Block, at: int = 0) -> None:
         """Take a hop of both; :attr:`mic` and :attr:`ref` are then those to process.
 
         Parameters
         ----------
         mic, ref : float32, shape (hop,)
+        at : 1 for the second of two hops that are processed at once
         """
-        self._mic.process(mic, self.mic)
-        self._ref.process(ref, self.ref)
+        held_mic, held_ref = self._held[at]
+        self._mic.process(mic, held_mic)
+        self._ref.process(ref, held_ref)
+        self._sources[at] = self._hops, self._mic.source_hop, self._ref.source_hop
+        self._hops += 1
 
-    def learn(self, mic_power: Array | None, ref_power: Array | None, out: Block) -> None:
+    def learn(
+        self, mic_power: Array | None, ref_power: Array | None, out: Block, at: int = 0
+    ) -> None:
         """Take what became of the hop and steer the holds of those to come.
 
         Parameters
@@ -160,18 +175,22 @@ class Aligner:
         mic_power, ref_power : float32, shape (bins,); power spectra of the frames that end with
             :attr:`mic` and :attr:`ref`; None where the processor did not compute them
         out : float32, shape (hop,); its output
+        at : as for :meth:`hold`
         """
+        hop, mic_hop, ref_hop = self._sources[at]
+        mic, ref = self._held[at]
         # A move is over when all of the network's frame is of the reference's new place.
-        self.moved_far = self._moving_far and self._ref.source_hop is not None
+        moving = self._moving_from is not None and hop >= self._moving_from
+        self.moved_far = moving and ref_hop is not None
         if self.moved_far:
-            self._moving_far = False
+            self._moving_from = None
         if mic_power is None or ref_power is None:
             return
-        self._estimator.update(mic_power, self._mic.source_hop, ref_power, self._ref.source_hop)
-        self._meter.update(self.mic, self.ref, out)
+        self._estimator.update(mic_power, mic_hop, ref_power, ref_hop)
+        self._meter.update(mic, ref, out)
         delay = self._estimator.delay_hops
         if delay is not None:
-            self._steer_mic(delay)
+            self._steer_mic(delay, mic)
             self._steer_ref(delay)
 
     def _steer_ref(self, delay: int) -> None:
@@ -180,12 +199,13 @@ class Aligner:
         hold = max(0, reference_hold(held, delay))
         if hold != held:
             self._ref.change(hold)
-            self._moving_far |= abs(hold - held) >= FAR
+            if abs(hold - held) >= FAR:
+                self._moving_from = self._hops
 
-    def _steer_mic(self, delay: int) -> None:
+    def _steer_mic(self, delay: int, mic: Block) -> None:
         need = min(max(LEAST_LEAD - delay, 0), MAX_MIC_HOLD)
         held = self._mic.hold_hops
-        power = float(np.dot(self.mic, self.mic))
+        power = float(np.dot(mic, mic))
         self._mean_power += (power - self._mean_power) * 0.01
         self._spare = self._spare + 1 if need < held else 0
         wanted = need > held and self._estimator.confidence >= _MIC_CONFIDENCE

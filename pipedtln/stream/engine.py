@@ -105,9 +105,10 @@ class Engine:
         self._queue_level = 0.0
         self._backlog = 0.0
         self._underruns = 0
-        self._mic = np.zeros(HOP, dtype=np.float32)
-        self._ref = np.zeros(HOP, dtype=np.float32)
-        self._out = np.zeros(HOP, dtype=np.float32)
+        self._both = mic, ref, out = tuple(np.zeros((3, 2 * HOP), dtype=np.float32))
+        self._each = [
+            (mic[hop], ref[hop], out[hop]) for hop in (slice(0, HOP), slice(HOP, 2 * HOP))
+        ]
 
     def wake(self) -> None:
         """Sound has arrived: work on it, if started. Called by the backend, in a thread that may
@@ -192,26 +193,41 @@ class Engine:
                 self.feed.skip(port.ref, stale)
             self.dropped_hops += stale // HOP
             LOG.warning("dropped %d ms of old sound after a stall", stale * 1000 // SAMPLE_RATE)
-        while port.mic.readable >= HOP:
-            self._hop(port)
+        while (waiting := port.mic.readable) >= HOP:
+            late = waiting > LATE_SAMPLES
+            # What came together goes together; only where it is late every hop is looked at.
+            self._hops(port, waiting, 2 if waiting >= 2 * HOP and not late else 1, late)
 
-    def _hop(self, port: Port) -> None:
-        waiting = port.mic.readable
-        self._backlog += 0.02 * (waiting - HOP - self._backlog)
-        port.mic.read(self._mic)
-        ahead = waiting - HOP
-        if port.paired:
-            # Channels of one card share its clock: nothing to hold, pad or resample.
-            port.ref.read(self._ref)
+    def _hops(self, port: Port, waiting: int, count: int, late: bool) -> None:
+        """Work on the oldest of the ``waiting`` samples: one hop, or two at once."""
+        hops = self._each[:count]
+        ahead = waiting
+        for mic, ref, _ in hops:
+            ahead -= HOP
+            self._backlog += 0.02 * (ahead - self._backlog)
+            port.mic.read(mic)
+            if port.paired:
+                # Channels of one card share its clock: nothing to hold, pad or resample.
+                port.ref.read(ref)
+            else:
+                self.feed.read(port.ref, ref, ahead)
+            # A broken driver's NaN would stay in the network's memory for ever.
+            for block in (mic, ref):
+                if not math.isfinite(float(np.dot(block, block))):
+                    block[:] = 0
+        if count == 1:
+            self.voice.process(*hops[0], late=late)
         else:
-            self.feed.read(port.ref, self._ref, ahead)
-        # A broken driver's NaN would stay in the network's memory for ever.
-        for block in (self._mic, self._ref):
-            if not math.isfinite(float(np.dot(block, block))):
-                block[:] = 0
-        self.voice.process(self._mic, self._ref, self._out, late=waiting > LATE_SAMPLES)
-        for tap in self._taps:
-            tap.hear(self._mic, self._ref, self._out)
+            self.voice.process_two(*self._both)
+        ahead = waiting
+        for mic, ref, out in hops:
+            for tap in self._taps:
+                tap.hear(mic, ref, out)
+            ahead -= HOP
+            self._put_out(port, out, ahead)
+
+    def _put_out(self, port: Port, out: Block, ahead: int) -> None:
+        """Queue a processed hop, after which ``ahead`` samples of the microphone were waiting."""
         underruns = port.underruns
         if underruns != self._underruns:
             self._underruns = underruns
@@ -222,6 +238,6 @@ class Engine:
             port.jump(gap)
             queued += gap
         self._queue_level += 0.02 * (queued - self._queue_level)
-        paced = self.pacer.pace(self._out, queued, ahead)
+        paced = self.pacer.pace(out, queued, ahead)
         if paced is not None:
             port.write(paced)

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from pipedtln.processor import HOP, Block, Processor
+from pipedtln.processor import HOP, Block, Processor, takes_pairs
 
 LOG = logging.getLogger(__name__)
 
@@ -148,10 +148,25 @@ class FailOpen:
         mic, ref, out : float32, shape (128,); ``out`` must not be ``mic``
         late : the hop is overdue; let it through to catch up
         """
+        self.ran = self._run(mic, ref, out, late)
+        self._pass_on(mic, out)
+
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process two hops, at once if the processor takes pairs; never raises.
+
+        Parameters
+        ----------
+        mic, ref, out : float32, shape (256,), one hop behind the other; ``out`` must not be ``mic``
+        """
+        self.ran = self._run(mic, ref, out, late=False)
+        self._pass_on(mic[:HOP], out[:HOP])
+        self._pass_on(mic[HOP:], out[HOP:])
+
+    def _pass_on(self, mic: Block, out: Block) -> None:
+        """Blend what came out of one hop with the microphone."""
         moved = self._take_line()
         self._line.push(mic, self._dry)
         last_dry = float(self._dry[-1])
-        self.ran = self._run(mic, ref, out, late)
         self._warm = self._warm + 1 if self.ran else 0
         wet = self._warm > self._line.warm_hops
         self._by_wish = self.bypass or (self._by_wish and self.ran and not wet)
@@ -173,8 +188,10 @@ class FailOpen:
 
     def _run(self, mic: Block, ref: Block, out: Block, late: bool) -> bool:
         """Fill ``out`` by the processor; False if the microphone must serve instead."""
+        one = len(mic) == HOP
         slot = self.hops % LOAD_HOPS
-        self._loads[slot] = 0
+        last = slot if one else (slot + 1) % LOAD_HOPS
+        self._loads[slot] = self._loads[last] = 0
         processor = self._processor
         # When the user bypasses it, the processor is heard for one more hop, to be faded out.
         if processor is None or (self.bypass and self._wet_gain == 0.0):
@@ -187,11 +204,18 @@ class FailOpen:
         self._was_late = False
         begin = perf_counter()
         try:
-            processor.process(mic, ref, out)
+            if one:
+                processor.process(mic, ref, out)
+            elif takes_pairs(processor):
+                processor.process_two(mic, ref, out)
+            else:  # another one since the caller looked
+                processor.process(mic[:HOP], ref[:HOP], out[:HOP])
+                processor.process(mic[HOP:], ref[HOP:], out[HOP:])
         except Exception as error:  # noqa: BLE001 - whatever breaks, the voice goes on
             self._fail(f"{type(error).__name__}: {error}")
             return False
-        self._loads[slot] = (perf_counter() - begin) * processor.sample_rate / HOP
+        load = (perf_counter() - begin) * processor.sample_rate / len(mic)
+        self._loads[slot] = self._loads[last] = load
         # One dot product tells whether any sample is NaN or infinite.
         if not math.isfinite(float(np.dot(out, out))):
             self._fail("the network's output is not finite")

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from pipedtln.processor import HOP, SAMPLE_RATE, Block, Processor, check_block
+from pipedtln.processor import HOP, SAMPLE_RATE, Block, Processor, check_block, takes_pairs
 from pipedtln.stream.align import EchoProcessor
 from pipedtln.stream.flux import Array
 
@@ -82,6 +82,22 @@ class NetworkSwitch:
         echo = self._echo_that_ran
         return None if echo is None else echo.ref_power
 
+    @property
+    def mic_powers(self) -> Array | None:
+        """Spectra of the last two microphone frames, if the echo canceller saw both at once."""
+        return getattr(self._echo_that_ran, "mic_powers", None)
+
+    @property
+    def ref_powers(self) -> Array | None:
+        """Spectra of the last two reference frames, if the echo canceller saw both at once."""
+        return getattr(self._echo_that_ran, "ref_powers", None)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the next two hops may go at once: no change is due, and the network can."""
+        settled = self._next is None and self._wanted() is self._active
+        return settled and takes_pairs(self._active)
+
     def forget(self) -> None:
         """Let the echo cancellers that run forget where the echo was."""
         for echo in self._echoes:
@@ -122,6 +138,17 @@ class NetworkSwitch:
                 self.switches += 1
         else:
             self._govern(perf_counter() - begin)
+
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process two hops at once; see :class:`pipedtln.processor.PairProcessor`."""
+        begin = perf_counter()
+        active = self._active
+        assert takes_pairs(active)
+        active.process_two(mic, ref, out)
+        self._note_echo()
+        each = (perf_counter() - begin) / 2
+        self._govern(each)
+        self._govern(each)
 
     def _wanted(self) -> Processor:
         if self._quiet is not None and not (self.far_end and self._echoes):

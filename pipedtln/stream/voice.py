@@ -9,11 +9,17 @@
 
 from __future__ import annotations
 
-from pipedtln.processor import Block, Processor
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from pipedtln.processor import HOP, Block, Processor, takes_pairs
 from pipedtln.stream.align import Aligner, Alignment
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.farend import FarEndDetector
 from pipedtln.stream.switch import NetworkSwitch
+
+Spectra: TypeAlias = Sequence[Block | None] | Block
+"""Of two frames; None where there is none."""
 
 
 class Voice:
@@ -52,12 +58,51 @@ class Voice:
 
     def process(self, mic: Block, ref: Block, out: Block, *, late: bool = False) -> None:
         """Process one hop; see :meth:`FailOpen.process`."""
-        processing, aligner = self.processing, self._aligner
+        self._one(mic, ref, out, self._far_end(ref), late=late)
+
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process two hops, at once where nothing changes between them.
+
+        What is learned of the first hop steers the third then, not the second.
+
+        Parameters
+        ----------
+        mic, ref, out : float32, shape (256,), one hop behind the other
+        """
+        first, second = slice(0, HOP), slice(HOP, 2 * HOP)
+        far_ends = self._far_end(ref[first]), self._far_end(ref[second])
+        processor = self._tell(far_ends[0])
+        if processor is None or far_ends[0] != far_ends[1] or not takes_pairs(processor):
+            for hop, far_end in zip((first, second), far_ends, strict=True):
+                self._one(mic[hop], ref[hop], out[hop], far_end)
+            return
+        aligner = self._aligner
+        for at, hop in enumerate((first, second)):
+            aligner.hold(mic[hop], ref[hop], at)
+        self.processing.process_two(aligner.mics, aligner.refs, out)
+        if far_ends[0] and self.processing.ran:
+            mic_powers, ref_powers = _spectra_of_two(processor)
+            for at, hop in enumerate((first, second)):
+                aligner.learn(mic_powers[at], ref_powers[at], out[hop], at)
+                if aligner.moved_far:
+                    _forget(processor)
+
+    def _far_end(self, ref: Block) -> bool:
         self._detector.hear(ref)
-        far_end = self._detector.sounds(aligner.held_ref_samples)
-        processor = processing.processor
+        return self._detector.sounds(self._aligner.held_ref_samples)
+
+    def _tell(self, far_end: bool) -> Processor | None:
+        """What runs next, if it is told whether the far end sounds."""
+        processor = self.processing.processor
         if isinstance(processor, NetworkSwitch):
             processor.far_end = far_end
+        return processor
+
+    def _one(
+        self, mic: Block, ref: Block, out: Block, far_end: bool, *, late: bool = False
+    ) -> None:
+        processing, aligner = self.processing, self._aligner
+        processor = self._tell(far_end)
         aligner.hold(mic, ref)
         processing.process(aligner.mic, aligner.ref, out, late=late)
         if far_end and processing.ran:
@@ -71,6 +116,15 @@ def _forget(processor: Processor | None) -> None:
     forget = getattr(processor, "forget", None)
     if forget is not None:
         forget()
+
+
+def _spectra_of_two(processor: Processor) -> tuple[Spectra, Spectra]:
+    """The same of the last two hops, processed at once."""
+    none = (None, None)
+    if not processor.uses_reference:
+        return none, none
+    powers = getattr(processor, "mic_powers", None), getattr(processor, "ref_powers", None)
+    return none if powers[0] is None else powers[0], none if powers[1] is None else powers[1]
 
 
 def _spectra(processor: Processor | None) -> tuple[Block | None, Block | None]:

@@ -79,7 +79,7 @@ def test_anything_else_is_left_alone(models: Path) -> None:
 def test_buffers_stay_where_they_are(models: Path) -> None:
     path = locate_model("aec-128-int8").files[1]
     stage = LiteRuntime().stage(path, (512, 512), 512)
-    interpreter = stage._invoke.__self__
+    interpreter = stage._one.invoke.__self__
     tensors = [*interpreter.get_input_details(), *interpreter.get_output_details()]
 
     def places() -> list[int]:

@@ -125,10 +125,11 @@ def test_weights_are_rounded_in_rows_of_their_own() -> None:
     matrix = np.random.default_rng(1).standard_normal((5, 70)).astype(np.float32)
     matrix[1] *= 1000.0
     matrix[3] = 0.0
-    steps, scales = rowwise.quantize(matrix)
-    assert (steps.shape, scales.shape) == (matrix.shape, (5,))
-    error = np.abs(steps * scales[:, None] - matrix)
-    assert (error <= scales[:, None] * 0.5001).all()
+    rounded = rowwise.quantize(matrix)
+    scales = rounded.scales[:, None]
+    assert (rounded.shape, scales.shape) == (matrix.shape, (5, 1))
+    error = np.abs(rounded.steps * scales - matrix)
+    assert (error <= scales * 0.5001).all()
     assert (error[[0, 2, 3, 4]] < 0.02).all(), "a loud row must not coarsen its neighbours"
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from pipedtln import load_processor
 from pipedtln.dtln.pipeline import PipelinedStage
-from pipedtln.dtln.runtime import Tensor
 from pipedtln.dtln.suppressor import NoiseSuppressor
+from pipedtln.dtln.tensor import Tensor
 from pipedtln.processor import HOP
 from pipedtln.stream.failopen import RETRY_HOPS, FailOpen
 from tests.dtln.sounds import scene, stream

@@ -1,0 +1,234 @@
+"""Writes a stage as a TensorFlow Lite file, for one frame at a time or for several.
+
+Several frames share the reading of all weights but the recurrent ones, and the start of every
+operation: two at a time take three quarters of the time of two alone, and give the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipedtln.dtln.tensor import Tensor
+from pipedtln.dtln.weights import Matrix, Rounded, StageWeights
+
+_IDENTIFIER = b"TFL3"
+_SCHEMA_VERSION = 3
+
+
+def build_file(weights: StageWeights[Matrix], frames: int = 1) -> bytes:
+    """Make a stage as a TensorFlow Lite flatbuffer.
+
+    Its inputs are those of the published file with a row for each frame, shape (frames, size), then
+    the state in pieces, shape (1, units) each: output and cells of the first layer, then of the
+    second; its outputs likewise. So for one frame it is what :mod:`pipedtln.dtln.apart` makes of a
+    published file.
+
+    Raises
+    ------
+    ImportError
+        If flatbuffers or LiteRT's schema is not installed.
+    """
+    graph = _Graph()
+    size = weights.mask.shape[0] if weights.encoder is None else weights.encoder.shape[1]
+    heard = [graph.tensor((frames, size)) for _ in range(weights.inputs)]
+    states = [graph.tensor((1, weights.units)) for _ in range(4)]
+    # All frames of one signal, then all of the other: they share the encoder and are scaled alike.
+    signal = encoded = graph.concatenate(heard, axis=0)
+    if weights.encoder is not None:
+        signal = encoded = graph.product(signal, weights.encoder)
+    if weights.power_floor is not None:
+        power = graph.sum(graph.multiply(signal, signal), graph.constant(weights.power_floor))
+        signal = graph.unary("LOG", power)
+    if weights.norm_gain is not None:
+        signal = graph.normalize(signal, weights.norm_floor)
+    parts = [graph.rows(signal, frames * one, frames) for one in range(weights.inputs)]
+    signal = graph.concatenate(parts, axis=1)
+    if weights.norm_gain is not None and (weights.norm_gain != 1).any():
+        signal = graph.multiply(signal, graph.constant(weights.norm_gain))
+    if weights.norm_bias is not None and weights.norm_bias.any():
+        signal = graph.sum(signal, graph.constant(weights.norm_bias))
+    given = []
+    for layer in range(2):
+        past, cells = states[2 * layer : 2 * layer + 2]
+        gates = graph.product(signal, weights.forward[layer], weights.bias[layer])
+        results = []
+        for frame in range(frames):
+            # Not one product of both: what goes into one is rounded in steps of one size, and
+            # a layer may hear what is far louder than its own last output.
+            fed_back = graph.product(past, weights.recurrent[layer])
+            past, cells = graph.lstm(graph.sum(graph.rows(gates, frame, 1), fed_back), cells)
+            results.append(past)
+        signal = graph.concatenate(results, axis=0)
+        given += [past, cells]
+    mask = graph.unary("LOGISTIC", graph.product(signal, weights.mask, weights.mask_bias))
+    if weights.decoder is None:
+        return graph.file([*heard, *states], [mask, *given])
+    masked = graph.multiply(graph.rows(encoded, 0, frames), mask)
+    return graph.file([*heard, *states], [graph.product(masked, weights.decoder), *given])
+
+
+class _Graph:
+    """Tensors and operations as they come; a value's rows are frames, of one signal or of both."""
+
+    def __init__(self) -> None:
+        self._schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
+        self._flatbuffers: Any = importlib.import_module("flatbuffers")
+        self._tensors: list[Any] = []
+        self._shapes: list[tuple[int, ...]] = []
+        self._buffers: list[Any] = [self._schema.BufferT()]  # the first is that of no constant
+        self._codes: list[Any] = []
+        self._operations: list[Any] = []
+
+    def tensor(self, shape: tuple[int, ...], kind: str = "FLOAT32", buffer: int = 0) -> int:
+        entry = self._schema.TensorT()
+        entry.name = f"tensor_{len(self._tensors)}".encode()
+        entry.shape = np.array(shape, np.int32)
+        entry.type = getattr(self._schema.TensorType, kind)
+        entry.buffer = buffer
+        self._tensors.append(entry)
+        self._shapes.append(shape)
+        return len(self._tensors) - 1
+
+    def constant(self, value: float | Tensor) -> int:
+        return self._stored(np.asarray(value, np.float32), "FLOAT32")
+
+    def unary(self, kind: str, value: int) -> int:
+        return self._add(kind, [value], [self._shapes[value]])[0]
+
+    def sum(self, one: int, other: int) -> int:
+        return self._binary("ADD", self._schema.AddOptionsT(), one, other)
+
+    def multiply(self, one: int, other: int) -> int:
+        return self._binary("MUL", self._schema.MulOptionsT(), one, other)
+
+    def product(self, value: int, matrix: Matrix, bias: Tensor | None = None) -> int:
+        """Values times a matrix with a row for each output."""
+        options = self._schema.FullyConnectedOptionsT()
+        rounded = isinstance(matrix, Rounded)
+        weights = self._rounded(matrix) if isinstance(matrix, Rounded) else self.constant(matrix)
+        options.asymmetricQuantizeInputs = rounded
+        inputs = [value, weights, self.constant(bias) if bias is not None else -1]
+        shape = (self._shapes[value][0], matrix.shape[0])
+        # Version 9: inputs are rounded as they come, weights row by row.
+        return self._add("FULLY_CONNECTED", inputs, [shape], options, 9 if rounded else 1)[0]
+
+    def normalize(self, value: int, floor: float) -> int:
+        """Each row without its mean, divided by its standard deviation."""
+        level = self._binary("SUB", self._schema.SubOptionsT(), value, self._mean(value))
+        variance = self._mean(self.multiply(level, level))
+        return self.multiply(level, self.unary("RSQRT", self.sum(variance, self.constant(floor))))
+
+    def lstm(self, gates: int, cells: int) -> tuple[int, int]:
+        """A layer's output and its next cells, from the sums that go into its gates."""
+        opening, keeping, candidate, telling = self._split(gates, 4)
+        kept = self.multiply(self.unary("LOGISTIC", keeping), cells)
+        added = self.multiply(self.unary("LOGISTIC", opening), self.unary("TANH", candidate))
+        cells = self.sum(kept, added)
+        return self.multiply(self.unary("LOGISTIC", telling), self.unary("TANH", cells)), cells
+
+    def concatenate(self, values: list[int], axis: int) -> int:
+        if len(values) == 1:
+            return values[0]
+        options = self._schema.ConcatenationOptionsT()
+        options.axis = axis
+        shape = list(self._shapes[values[0]])
+        shape[axis] = sum(self._shapes[value][axis] for value in values)
+        return self._add("CONCATENATION", values, [tuple(shape)], options)[0]
+
+    def rows(self, value: int, first: int, count: int) -> int:
+        """Some rows, as they are."""
+        shape = (count, self._shapes[value][1])
+        if shape == self._shapes[value]:
+            return value
+        inputs = [value, self._integers((first, 0)), self._integers(shape)]
+        return self._add("SLICE", inputs, [shape], self._schema.SliceOptionsT())[0]
+
+    def file(self, inputs: list[int], outputs: list[int]) -> bytes:
+        graph = self._schema.SubGraphT()
+        graph.name = b"main"
+        graph.tensors = self._tensors
+        graph.inputs = np.array(inputs, np.int32)
+        graph.outputs = np.array(outputs, np.int32)
+        graph.operators = self._operations
+        model = self._schema.ModelT()
+        model.version = _SCHEMA_VERSION
+        model.description = b"pipedtln"
+        model.operatorCodes = self._codes
+        model.subgraphs = [graph]
+        model.buffers = self._buffers
+        builder = self._flatbuffers.Builder(1 << 20)
+        builder.Finish(model.Pack(builder), _IDENTIFIER)
+        return bytes(builder.Output())
+
+    def _rounded(self, matrix: Rounded) -> int:
+        weights = self._stored(matrix.steps, "INT8")
+        quantization = self._schema.QuantizationParametersT()
+        quantization.scale = matrix.scales
+        quantization.zeroPoint = np.zeros(len(matrix.scales), np.int64)
+        quantization.quantizedDimension = 0
+        self._tensors[weights].quantization = quantization
+        return weights
+
+    def _mean(self, value: int) -> int:
+        options = self._schema.ReducerOptionsT()
+        options.keepDims = True
+        shape = (self._shapes[value][0], 1)
+        return self._add("MEAN", [value, self._integers((1,))], [shape], options)[0]
+
+    def _split(self, value: int, parts: int) -> list[int]:
+        options = self._schema.SplitOptionsT()
+        options.numSplits = parts
+        rows, columns = self._shapes[value]
+        axis = self._stored(np.array(1, np.int32), "INT32")
+        return self._add("SPLIT", [axis, value], [(rows, columns // parts)] * parts, options)
+
+    def _binary(self, kind: str, options: Any, one: int, other: int) -> int:
+        shape = np.broadcast_shapes(self._shapes[one], self._shapes[other])
+        return self._add(kind, [one, other], [shape], options)[0]
+
+    def _integers(self, values: tuple[int, ...]) -> int:
+        return self._stored(np.array(values, np.int32), "INT32")
+
+    def _stored(self, value: NDArray[Any], kind: str) -> int:
+        buffer = self._schema.BufferT()
+        buffer.data = np.frombuffer(value.tobytes(), np.uint8)
+        self._buffers.append(buffer)
+        return self.tensor(value.shape, kind, len(self._buffers) - 1)
+
+    def _add(
+        self,
+        kind: str,
+        inputs: list[int],
+        shapes: list[tuple[int, ...]],
+        options: Any = None,
+        version: int = 1,
+    ) -> list[int]:
+        outputs = [self.tensor(shape) for shape in shapes]
+        operation = self._schema.OperatorT()
+        operation.opcodeIndex = self._code(kind, version)
+        operation.inputs = np.array(inputs, np.int32)
+        operation.outputs = np.array(outputs, np.int32)
+        if options is not None:
+            operation.builtinOptions = options
+            name = type(options).__name__.removesuffix("T")
+            operation.builtinOptionsType = getattr(self._schema.BuiltinOptions, name)
+        self._operations.append(operation)
+        return outputs
+
+    def _code(self, kind: str, version: int) -> int:
+        """The number of an operation in the file's list of all that it uses."""
+        number = getattr(self._schema.BuiltinOperator, kind)
+        for index, code in enumerate(self._codes):
+            if (code.builtinCode, code.version) == (number, version):
+                return index
+        code = self._schema.OperatorCodeT()
+        code.builtinCode = number
+        # Codes above 127 are in the newer field alone.
+        code.deprecatedBuiltinCode = min(number, 127)
+        code.version = version
+        self._codes.append(code)
+        return len(self._codes) - 1
