@@ -6,9 +6,9 @@ All take turns in short rounds within one run, so that whatever slows the machin
 round's ratio compares neighbours; the table tells the medians over all rounds. "recipe" and "ours"
 run the same int8 files on the same runtime, "runtime" is that runtime's own share (the network as
 published, without anything around it), "apart" the same of the network as we load it; "row8",
-"block8" and "float" are our processor with those weights. "live" is a hop every 8 ms, as sound
-comes: whatever ran meanwhile has the caches. PYTHON, with tflite-runtime in it, runs the recipe
-there: "old".
+"block8" and "float" are our processor with those weights; "pairs" is two hops at once. "live" is a
+hop every 8 ms, as sound comes: whatever ran meanwhile has the caches. PYTHON, with tflite-runtime
+in it, runs the recipe there: "old".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipedtln.dtln import load_processor, locate_model
+from pipedtln.dtln import EchoCanceller, NoiseSuppressor, load_processor, locate_model
 from pipedtln.dtln.store import Located
 from pipedtln.errors import ModelError
 from pipedtln.processor import HOP, Processor
@@ -46,6 +46,7 @@ GOAL = 0.45
 EXACT_GOAL = 1.2
 """Most that weights closer to float may cost, as a multiple of ours in int8."""
 OTHERS = ("row8", "block8", "float")
+PAIRS = ("ours", "row8")
 LIVE = ("recipe", "ours", "row8", "block8")
 HOPS = 125
 """Hops in a round: one second of sound."""
@@ -94,11 +95,18 @@ def main() -> None:
     for kind in OTHERS:
         table.add_column(f"{kind} µs")
         table.add_column(f"{kind}/ours")
+    for kind in PAIRS:
+        table.add_column(f"{kind} in pairs µs")
+        table.add_column(f"{kind} in pairs/recipe")
     for title in ("old µs", "ours/old", *(f"live {kind} µs" for kind in LIVE)):
         table.add_column(title)
     for row in rows:
         table.add_row(row["model"], *(_text(row, key) for key in list(row)[1:]))
     Console().print(table)
+
+
+def _with(name: str, precision: str) -> str:
+    return name.replace("int8", precision)
 
 
 def _text(row: dict[str, Any], key: str) -> str:
@@ -113,7 +121,7 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     blocks = [
         (mic[start : start + HOP], ref[start : start + HOP]) for start in range(0, len(mic), HOP)
     ]
-    out = np.empty(HOP, np.float32)
+    out, out_two = np.empty(HOP, np.float32), np.empty(2 * HOP, np.float32)
 
     def plainly() -> None:
         for mic_block, ref_block in blocks:
@@ -123,6 +131,11 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
         for mic_block, ref_block in blocks:
             processor.process(mic_block, ref_block, out)
 
+    def run_pairs(processor: NoiseSuppressor | EchoCanceller) -> None:
+        for at in range(0, len(mic) - HOP, 2 * HOP):
+            both = slice(at, at + 2 * HOP)
+            processor.process_two(mic[both], ref[both], out_two)
+
     works: dict[str, Callable[[], None]] = {
         "recipe": plainly,
         "ours": partial(run, load_processor(name)),
@@ -131,7 +144,11 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     }
     for kind in OTHERS:
         with contextlib.suppress(ModelError):  # not on this machine, or its runtime is not
-            works[kind] = partial(run, load_processor(name.replace("int8", kind)))
+            works[kind] = partial(run, load_processor(_with(name, kind)))
+    for kind in PAIRS:
+        with contextlib.suppress(ModelError):
+            processor = load_processor(name if kind == "ours" else _with(name, kind), pairs=True)
+            works[f"{kind}_pairs"] = partial(run_pairs, processor)
     for work in works.values():
         work()
     with _old(old_python, located, np.stack((mic, ref))) as old:
@@ -142,7 +159,7 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     steps: dict[str, Callable[..., object]] = {"recipe": recipe.step}
     for kind in LIVE[1:]:
         if kind in works:
-            processor = load_processor(name if kind == "ours" else name.replace("int8", kind))
+            processor = load_processor(name if kind == "ours" else _with(name, kind))
             steps[kind] = partial(_hop, processor, out)
     live: dict[str, list[float]] = {kind: [] for kind in steps}
     for _ in range(LIVE_ROUNDS):
@@ -152,12 +169,15 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     def cost(kind: str) -> float | None:
         if kind not in timed[0] or np.isnan(timed[0][kind]):
             return None
-        return round(statistics.median(times[kind] for times in timed) * 1e6 / HOPS, 1)
+        hops = HOPS // 2 * 2 if kind.endswith("pairs") else HOPS
+        return round(statistics.median(times[kind] for times in timed) * 1e6 / hops, 1)
 
     def ratio(kind: str, other: str) -> float | None:
         if any(one not in timed[0] or np.isnan(timed[0][one]) for one in (kind, other)):
             return None
-        return round(statistics.median(times[kind] / times[other] for times in timed), 3)
+        # An odd hop does not fit into pairs.
+        more = HOPS / (HOPS // 2 * 2) if kind.endswith("pairs") else 1.0
+        return round(more * statistics.median(times[kind] / times[other] for times in timed), 3)
 
     return {
         "model": name,
@@ -173,6 +193,14 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
             for key, value in (
                 (f"{kind}_us", cost(kind)),
                 (f"{kind}_ratio", ratio(kind, "ours")),
+            )
+        },
+        **{
+            key: value
+            for kind in PAIRS
+            for key, value in (
+                (f"{kind}_pairs_us", cost(f"{kind}_pairs")),
+                (f"{kind}_pairs_ratio", ratio(f"{kind}_pairs", "recipe")),
             )
         },
         "old_us": cost("old"),

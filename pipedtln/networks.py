@@ -64,22 +64,32 @@ def choose_model(
     ``"auto"`` is a noise suppressor that gives way to an echo canceller while the far end sounds:
     the largest one whose 99th percentile stays under 40 % of a hop on this machine now, with the
     smaller ones in reserve. Of each size it takes the first of row8, block8 and int8 that is here,
-    runs and is not slow. With ``pairs`` it is ready for two hops at once, too.
+    runs and is not slow. With ``pairs`` those that run first are ready for two hops at once, too,
+    if they were built so; the ones in reserve are not, for that takes their size in memory again.
 
     Raises
     ------
     ModelError
         If the name is unknown, its weights are missing or no runtime is installed.
     """
-    make = partial(make_processor, threads=threads, pipeline=pipeline, pairs=pairs)
+    make = partial(make_processor, threads=threads, pipeline=pipeline)
+
+    def ready(located: Located, loaded: Processor | None = None) -> Processor:
+        # (A published file would have to be rebuilt in memory, which takes four times its size.)
+        if pairs and located.model.precision == "row8":
+            return make(located, pairs=True)
+        return loaded or make(located)
+
     if wanted != AUTO:
         located = locate_model(wanted)
-        return ModelChoice(located.model.name, make(located), None)
+        return ModelChoice(located.model.name, ready(located), None)
     quiet = _best_of_each_size(QUIET, make)
     echoes = _affordable(_best_of_each_size(ECHOES, make)) if reference else []
+    for found in (quiet, echoes):
+        found[:1] = [(name, ready(locate_model(name), loaded)) for name, loaded in found[:1]]
     if not quiet and not echoes:
         located = locate_model(AUTO, reference=reference)
-        return ModelChoice(located.model.name, make(located), None)
+        return ModelChoice(located.model.name, ready(located), None)
     if not echoes:
         (name, processor), *_ = quiet
         return ModelChoice(name, processor, None)

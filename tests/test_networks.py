@@ -19,6 +19,8 @@ from pipedtln.networks import (
     choose_for_recording,
     choose_model,
 )
+from pipedtln.processor import takes_pairs
+from pipedtln.stream.switch import NetworkSwitch
 
 
 @pytest.fixture
@@ -59,6 +61,23 @@ def test_auto_takes_int8_where_row8_and_onnxruntime_are_missing(
     assert name is not None
     assert name.startswith("auto (ns-int8 / aec-")
     assert name.endswith("-int8)")
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_runs_first_takes_pairs_where_they_come(
+    pairs: bool, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "MOST_LOAD", 1000.0)
+    switch = choose_model("auto", True, 1, pairs=pairs).processor
+    assert isinstance(switch, NetworkSwitch)
+    for far_end in (False, True):
+        switch.far_end = far_end
+        switch.reset()
+        assert switch.pairs == pairs
+    for name, takes in (("aec-128-row8", pairs), ("aec-128-int8", False)):
+        processor = choose_model(name, True, 1, pairs=pairs).processor
+        assert processor is not None
+        assert takes_pairs(processor) == takes
 
 
 def test_float_cancels_echo_where_nothing_else_is_here(
