@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.latency import Arrivals, find_delays, lag, overlap
 from pipedtln import load_processor
+from pipedtln.control.api import Status
+from pipedtln.control.client import ask
 from pipedtln.demo.servers import PrivateServer
 from pipedtln.devices.names import MICROPHONE, SPEAKER
 from pipedtln.processor import HOP, SAMPLE_RATE, Processor
@@ -16,6 +18,8 @@ from tests.live.sound import Sound, level_db, speech, talking
 from tests.service.bridge import RunningBridge
 
 ATTEMPTS, LEAST_WINDOWS = 3, 16
+STEADY_DB = 25.0
+"""What the servers' resamplers leave of any half second's likeness; corrections leave 0 to 13."""
 
 
 def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(
@@ -44,32 +48,52 @@ def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(
 def test_near_end_speech_comes_through_as_offline_processing_gives_it(
     server: PrivateServer, bridge: RunningBridge
 ) -> None:
-    near = speech("near", 12.0)
-    with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
-        bridge.wait_state("running")
-        with server.player(near, server.MICROPHONE_INPUT) as playing:
-            playing.wait()
-        status = bridge.status()
-        heard, cleaned = mic.stop(), out.stop()
+    near = speech("near", 8.0)
+    status, heard, cleaned = said(near, server, bridge)
     assert status.model is not None
     quiet = re.search(r"\bns-\w+", status.model)
     assert quiet is not None, status.model
-    expected, heard = as_cut_into_hops(load_processor(quiet[0]), heard, cleaned)
+    expected = as_cut_into_hops(load_processor(quiet[0]), heard, cleaned)
     likeness = correlations(cleaned, expected)
+    ratios = np.array(si_sdrs_db((cleaned, expected), heard))
+    # The servers' resamplers stand twice more in the way of an app than in that of the bare
+    # microphone, and cost some sounds more than the network does: as is heard without it.
+    ask(lambda client: client.set("bypass", True), address=server.bus_address)
+    _, bare, passed = said(near, server, bridge)
+    way = np.array(si_sdrs_db((passed,), bare))[:, 0]
+    windows = min(len(ratios), len(way))
     # Windows in which the queue is corrected (see correlations) are not told apart from lost ones
-    # by this measure: the upper quartile is of those in which it is not.
-    live, aside = (
-        float(np.percentile(si_sdr_db(sound, heard), 75)) for sound in (cleaned, expected)
-    )
+    # by this measure: the way is known where it was not, and the upper quartile is of those in
+    # which it was not with the network either.
+    steady = way[:windows] > STEADY_DB
+    live, aside = ratios[:windows][steady].T
+    way = way[:windows][steady]
+    awaited = -10 * np.log10(10 ** (-aside / 10) + 10 ** (-way / 10))
+    lost = -float(np.percentile(live - awaited, 75))
+    told = ", ".join(f"{np.percentile(one, 75):.1f} dB {name}" for name, one in (
+        ("live", live), ("offline", aside), ("without the network", way)))  # fmt: skip
     print(
         f"{server_name(server)}: near end against offline processing by {quiet[0]}: median "
         f"correlation {np.median(likeness):.4f}, least {min(likeness):.3f} over {len(likeness)} "
-        f"windows; SI-SDR to the bare microphone {live:.1f} dB live, {aside:.1f} dB offline; "
+        f"windows; SI-SDR to the bare microphone {told}; lost {lost:.2f} dB; "
         f"{status.xruns} underruns"
     )
     assert len(likeness) >= 8
     assert np.median(likeness) >= 0.95
-    assert live >= aside - 0.5
+    assert len(live) >= 6
+    assert lost <= 0.5
+
+
+def said(near: Sound, server: PrivateServer, bridge: RunningBridge) -> tuple[Status, Sound, Sound]:
+    """What the bare microphone and DTLN Microphone hear of a talk, both from its begin on."""
+    with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
+        bridge.wait_state("running", "bypassed")
+        with server.player(near, server.MICROPHONE_INPUT) as playing:
+            playing.wait()
+        status = bridge.status()
+        heard, cleaned = mic.stop(), out.stop()
+    begin = max(0, lag(heard, near, most_s=5.0)[0])
+    return status, heard[begin:], cleaned[begin:]
 
 
 @pytest.mark.parametrize(("setting", "bound_ms"), [("low", 60.0), ("balanced", 90.0)])
@@ -125,20 +149,20 @@ def offline(processor: Processor, sound: Sound) -> Sound:
     return out
 
 
-def as_cut_into_hops(processor: Processor, heard: Sound, live: Sound) -> tuple[Sound, Sound]:
-    """Offline processing with hops cut where the bridge cut them, and the sound from there on.
+def as_cut_into_hops(processor: Processor, heard: Sound, live: Sound) -> Sound:
+    """Offline processing with hops cut where the bridge cut them.
 
     Where hops begin matters a little (by 1.7 dB of 37), and is not known: the likest is taken.
     """
-    best: tuple[float, Sound, Sound] | None = None
+    best: tuple[float, Sound] | None = None
     for start in range(0, HOP, 16):
         processor.reset()
         expected = offline(processor, heard[start:])
         likeness = float(np.median(correlations(live, expected)))
         if best is None or likeness > best[0]:
-            best = likeness, expected, heard[start:]
+            best = likeness, expected
     assert best is not None
-    return best[1], best[2]
+    return best[1]
 
 
 def correlations(one: Sound, other: Sound) -> list[float]:
@@ -157,28 +181,35 @@ def correlations(one: Sound, other: Sound) -> list[float]:
     return found
 
 
-def si_sdr_db(got: Sound, wanted: Sound) -> list[float]:
+def si_sdrs_db(gots: tuple[Sound, ...], wanted: Sound) -> list[tuple[float, ...]]:
     """Scale-invariant signal-to-distortion ratio of each half second with sound (Le Roux 2019).
 
     Each window has its own lag, to 1/32 of a sample, because two recorders of one server do not
-    sample at the same points.
+    sample at the same points. A row has the same window of each of ``gots``.
     """
-    by, _ = lag(got, wanted)
-    got, wanted = overlap(got, wanted, by)
-    size, margin, fine = SAMPLE_RATE // 2, SAMPLE_RATE // 20, 32
+    size, margin = SAMPLE_RATE // 2, SAMPLE_RATE // 20
+    lags = [lag(got, wanted)[0] for got in gots]
+    last = min(len(wanted), *(len(got) - by for got, by in zip(gots, lags, strict=True)))
     found = []
-    for at in range(size, len(wanted) - 2 * size, size):
-        around = np.fft.rfft(wanted[at - margin : at + size + margin])
-        if level_db(wanted[at : at + size]) <= -50:
-            continue
-        piece = np.pad(got[at : at + size], margin)
-        count = len(piece)
-        products = np.fft.irfft(np.fft.rfft(piece) * around.conj(), fine * count)
-        peak = int(np.argmax(products))
-        shift = (peak - fine * count if peak > fine * count // 2 else peak) / fine
-        turn = np.exp(-2j * np.pi * np.fft.rfftfreq(count) * shift)
-        target = np.fft.irfft(around * turn, count)[margin:-margin]
-        target *= np.dot(piece[margin:-margin], target) / np.dot(target, target)
-        left = piece[margin:-margin] - target
-        found.append(10 * float(np.log10(np.dot(target, target) / np.dot(left, left))))
+    for at in range(size - min(0, *lags), last - 2 * size, size):
+        if level_db(wanted[at : at + size]) > -50:
+            around = wanted[at - margin : at + size + margin]
+            pieces = (got[at + by : at + by + size] for got, by in zip(gots, lags, strict=True))
+            found.append(tuple(si_sdr_db(piece, around) for piece in pieces))
     return found
+
+
+def si_sdr_db(piece: Sound, around: Sound) -> float:
+    """The same of one window, ``around`` having as much more on either side as it may lag."""
+    margin, fine = (len(around) - len(piece)) // 2, 32
+    spectrum = np.fft.rfft(around)
+    padded = np.pad(piece, margin)
+    count = len(padded)
+    products = np.fft.irfft(np.fft.rfft(padded) * spectrum.conj(), fine * count)
+    peak = int(np.argmax(products))
+    shift = (peak - fine * count if peak > fine * count // 2 else peak) / fine
+    turn = np.exp(-2j * np.pi * np.fft.rfftfreq(count) * shift)
+    target = np.fft.irfft(spectrum * turn, count)[margin:-margin]
+    target *= np.dot(piece, target) / np.dot(target, target)
+    left = piece - target
+    return 10 * float(np.log10(np.dot(target, target) / np.dot(left, left)))
