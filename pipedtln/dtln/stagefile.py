@@ -80,6 +80,7 @@ class _Graph:
         self._tensors: list[Any] = []
         self._shapes: list[tuple[int, ...]] = []
         self._buffers: list[Any] = [self._schema.BufferT()]  # the first is that of no constant
+        self._weights: dict[int, int] = {}
         self._codes: list[Any] = []
         self._operations: list[Any] = []
 
@@ -109,7 +110,13 @@ class _Graph:
         """Values times a matrix with a row for each output."""
         options = self._schema.FullyConnectedOptionsT()
         rounded = isinstance(matrix, Rounded)
-        weights = self._rounded(matrix) if isinstance(matrix, Rounded) else self.constant(matrix)
+        weights = self._weights.get(id(matrix))
+        if weights is None:
+            # Once, however many frames go through it.
+            weights = (
+                self._rounded(matrix) if isinstance(matrix, Rounded) else self.constant(matrix)
+            )
+            self._weights[id(matrix)] = weights
         options.asymmetricQuantizeInputs = rounded
         inputs = [value, weights, self.constant(bias) if bias is not None else -1]
         shape = (self._shapes[value][0], matrix.shape[0])
