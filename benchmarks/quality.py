@@ -229,7 +229,7 @@ def plot(results: Results, names: Sequence[str], cases: Sequence[Case], path: Pa
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
     kinds = (("AECMOS, double talk", "dt", "AECMOS"), ("Suppression, dB", "st", "suppression dB"))
     for axis, (title, talk, column) in zip(axes, kinds, strict=True):
         for name in names:
@@ -244,7 +244,7 @@ def plot(results: Results, names: Sequence[str], cases: Sequence[Case], path: Pa
             axis.plot([str(d) for d in DELAYS_MS], values, marker="o", label=name)
         axis.set(title=title, xlabel="echo delay, ms")
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
