@@ -195,8 +195,9 @@ class Engine:
             LOG.warning("dropped %d ms of old sound after a stall", stale * 1000 // SAMPLE_RATE)
         while (waiting := port.mic.readable) >= HOP:
             late = waiting > LATE_SAMPLES
-            # What came together goes together; only where it is late every hop is looked at.
-            self._hops(port, waiting, 2 if waiting >= 2 * HOP and not late else 1, late)
+            # What came together goes together, unless it is late: then every hop is looked at.
+            together = waiting >= 2 * HOP and not late and self.voice.pairs
+            self._hops(port, waiting, 2 if together else 1, late)
 
     def _hops(self, port: Port, waiting: int, count: int, late: bool) -> None:
         """Work on the oldest of the ``waiting`` samples: one hop, or two at once."""

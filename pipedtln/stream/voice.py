@@ -50,6 +50,12 @@ class Voice:
         """Hops processed since the bridge began."""
         return self.processing.hops
 
+    @property
+    def pairs(self) -> bool:
+        """Whether two hops at once take less time than one after the other now."""
+        processor = self.processing.processor
+        return processor is not None and takes_pairs(processor)
+
     def reset(self, first_guess_ms: float | None = None) -> None:
         """Forget all sound, as when streams are opened anew."""
         self.processing.reset()

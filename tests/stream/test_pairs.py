@@ -207,6 +207,22 @@ def test_real_networks_sound_the_same_and_find_the_echo(models: Path) -> None:
     assert agreement >= 20
 
 
+def test_hops_are_not_kept_for_one_another_where_that_saves_nothing() -> None:
+    engine = Engine(Voice(FailOpen(Delay())))
+    session = MemoryBackend().open(Route(mic="mic", out="out", ref="ref"), engine.wake)
+    queued: list[int] = []
+
+    class Ear:
+        def hear(self, mic: Block, ref: Block, out: Block) -> None:
+            queued.append(session.queued())
+
+    engine.add_tap(Ear())
+    engine.start(session)
+    session.deliver(np.ones(BOTH, np.float32))
+    assert queued[0] <= 0 < queued[1], "the first hop is out before the second is worked on"
+    engine.stop()
+
+
 def test_the_engine_hands_on_by_pairs_what_came_so() -> None:
     processor = PairDelay()
     engine = Engine(Voice(FailOpen(processor)))
