@@ -36,7 +36,7 @@ def test_json_tells_what_each_costs(two: None) -> None:
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["hop_ms"] == 8
-    assert told["auto"] == "ns-int8"
+    assert told["auto"] == "auto (ns-int8 / aec-512-float)"
     small, large = told["models"]["ns-int8"], told["models"]["aec-512-float"]
     assert set(told["models"]) == {"ns-int8", "aec-512-float"}
     assert large["median_us"] > 3 * small["median_us"]
@@ -56,7 +56,7 @@ def test_the_table_fits_a_terminal_and_draws_bars(two: None) -> None:
     (large,) = (line for line in lines if line.startswith("aec-512-float"))
     assert large.count("█") > small.count("█")
     assert "…" not in result.stdout
-    assert lines[-1] == "A hop lasts 8 ms. auto takes: ns-int8"
+    assert lines[-1] == "A hop lasts 8 ms. auto takes: auto (ns-int8 / aec-512-float)"
 
 
 def test_without_weights_it_says_how_to_get_them(

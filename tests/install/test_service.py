@@ -217,14 +217,16 @@ from pathlib import Path
 from time import sleep
 from pipedtln.stream.voice import Voice
 
-plain = Voice.process
+def hanging(plain):
+    def process(*arguments, **options):
+        while (Path.home() / "hang").exists():
+            sleep(0.05)
+        plain(*arguments, **options)
 
-def process(self, mic, ref, out, *, late=False):
-    while (Path.home() / "hang").exists():
-        sleep(0.05)
-    plain(self, mic, ref, out, late=late)
+    return process
 
-Voice.process = process
+Voice.process = hanging(Voice.process)
+Voice.process_two = hanging(Voice.process_two)
 """
 
 

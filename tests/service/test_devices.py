@@ -21,7 +21,14 @@ IN_TIME_S = 4.0
 
 
 def set_default(server: PrivateServer, kind: str, name: str) -> None:
-    subprocess.run(["pactl", f"set-default-{kind}", name], env=server.env, check=True)
+    """Ask pactl for it; where others connect all the time, a full queue may refuse it at first."""
+    command = ["pactl", f"set-default-{kind}", name]
+    for _ in range(20):
+        done = subprocess.run(command, env=server.env, check=False, capture_output=True, text=True)
+        if "Connection refused" not in done.stderr:
+            break
+        time.sleep(0.05)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unplugged_microphone_is_heard_again_when_it_returns(
