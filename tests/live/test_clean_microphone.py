@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.latency import Arrivals, find_delays, lag, overlap
 from pipedtln import load_processor
@@ -18,6 +20,9 @@ from tests.live.sound import Sound, level_db, speech, talking
 from tests.service.bridge import RunningBridge
 
 ATTEMPTS, LEAST_WINDOWS = 3, 16
+SETTLE_S = 5.0
+"""Seconds after which the queue has found its length."""
+MOST_LOST_DB = 0.5
 STEADY_DB = 25.0
 """What the servers' resamplers leave of any half second's likeness; corrections leave 0 to 13."""
 
@@ -56,22 +61,13 @@ def test_near_end_speech_comes_through_as_offline_processing_gives_it(
     expected = as_cut_into_hops(load_processor(quiet[0]), heard, cleaned)
     likeness = correlations(cleaned, expected)
     ratios = np.array(si_sdrs_db((cleaned, expected), heard))
-    # The servers' resamplers stand twice more in the way of an app than in that of the bare
-    # microphone, and cost some sounds more than the network does: as is heard without it.
-    ask(lambda client: client.set("bypass", True), address=server.bus_address)
-    _, bare, passed = said(near, server, bridge)
-    way = np.array(si_sdrs_db((passed,), bare))[:, 0]
-    windows = min(len(ratios), len(way))
-    # Windows in which the queue is corrected (see correlations) are not told apart from lost ones
-    # by this measure: the way is known where it was not, and the upper quartile is of those in
-    # which it was not with the network either.
-    steady = way[:windows] > STEADY_DB
-    live, aside = ratios[:windows][steady].T
-    way = way[:windows][steady]
-    awaited = -10 * np.log10(10 ** (-aside / 10) + 10 ** (-way / 10))
-    lost = -float(np.percentile(live - awaited, 75))
-    told = ", ".join(f"{np.percentile(one, 75):.1f} dB {name}" for name, one in (
-        ("live", live), ("offline", aside), ("without the network", way)))  # fmt: skip
+    lost, told = lost_db(ratios, np.full(len(ratios), np.inf))
+    if lost > MOST_LOST_DB:
+        # PipeWire's resamplers stand twice more in the way of an app than in that of the bare
+        # microphone, and cost some sounds more than the network does: as is heard without it.
+        ask(lambda client: client.set("bypass", True), address=server.bus_address)
+        _, bare, passed = said(near, server, bridge)
+        lost, told = lost_db(ratios, np.array(si_sdrs_db((passed,), bare))[:, 0])
     print(
         f"{server_name(server)}: near end against offline processing by {quiet[0]}: median "
         f"correlation {np.median(likeness):.4f}, least {min(likeness):.3f} over {len(likeness)} "
@@ -80,19 +76,43 @@ def test_near_end_speech_comes_through_as_offline_processing_gives_it(
     )
     assert len(likeness) >= 8
     assert np.median(likeness) >= 0.95
+    assert lost <= MOST_LOST_DB
+
+
+def lost_db(ratios: NDArray[np.float64], way: NDArray[np.float64]) -> tuple[float, str]:
+    """What the bridge loses of a voice beyond what its network and the way to the app do.
+
+    Parameters
+    ----------
+    ratios : SI-SDR of each half second, live and offline
+    way : the same without the network, infinite where that is not known
+    """
+    windows = min(len(ratios), len(way))
+    # Windows in which the queue is corrected (see correlations) are not told apart from lost ones
+    # by this measure: the way is known where it was not, and the upper quartile is of those in
+    # which it was not with the network either.
+    steady = way[:windows] > STEADY_DB
+    live, aside = ratios[:windows][steady].T
+    way = way[:windows][steady]
     assert len(live) >= 6
-    assert lost <= 0.5
+    awaited = -10 * np.log10(10 ** (-aside / 10) + 10 ** (-way / 10))
+    named = {"live": live, "offline": aside}
+    if np.isfinite(way).all():
+        named["without the network"] = way
+    told = ", ".join(f"{np.percentile(one, 75):.1f} dB {name}" for name, one in named.items())
+    return -float(np.percentile(live - awaited, 75)), told
 
 
 def said(near: Sound, server: PrivateServer, bridge: RunningBridge) -> tuple[Status, Sound, Sound]:
     """What the bare microphone and DTLN Microphone hear of a talk, both from its begin on."""
     with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
         bridge.wait_state("running", "bypassed")
+        time.sleep(SETTLE_S)
         with server.player(near, server.MICROPHONE_INPUT) as playing:
             playing.wait()
         status = bridge.status()
         heard, cleaned = mic.stop(), out.stop()
-    begin = max(0, lag(heard, near, most_s=5.0)[0])
+    begin = max(0, lag(heard, near, most_s=SETTLE_S + 5.0)[0])
     return status, heard[begin:], cleaned[begin:]
 
 
