@@ -48,8 +48,8 @@ EXACT_GOAL = 1.2
 OTHERS = ("row8", "block8", "float")
 PAIRS = ("ours", "row8")
 LIVE = ("recipe", "ours", "row8", "block8")
-HOPS = 125
-"""Hops in a round: one second of sound."""
+HOPS = 124
+"""Hops in a round: nearly a second of sound, and pairs in whole."""
 LIVE_ROUNDS = 3
 OLD_GOAL = 0.25
 """Most that ours may cost, as a share of the recipe on tflite-runtime."""
@@ -105,8 +105,9 @@ def main() -> None:
     Console().print(table)
 
 
-def _with(name: str, precision: str) -> str:
-    return name.replace("int8", precision)
+def _with(name: str, kind: str) -> str:
+    """The same network with other weights; ours are those of the name."""
+    return name if kind == "ours" else name.replace("int8", kind)
 
 
 def _text(row: dict[str, Any], key: str) -> str:
@@ -132,7 +133,7 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
             processor.process(mic_block, ref_block, out)
 
     def run_pairs(processor: NoiseSuppressor | EchoCanceller) -> None:
-        for at in range(0, len(mic) - HOP, 2 * HOP):
+        for at in range(0, len(mic), 2 * HOP):
             both = slice(at, at + 2 * HOP)
             processor.process_two(mic[both], ref[both], out_two)
 
@@ -147,7 +148,7 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
             works[kind] = partial(run, load_processor(_with(name, kind)))
     for kind in PAIRS:
         with contextlib.suppress(ModelError):
-            processor = load_processor(name if kind == "ours" else _with(name, kind), pairs=True)
+            processor = load_processor(_with(name, kind), pairs=True)
             works[f"{kind}_pairs"] = partial(run_pairs, processor)
     for work in works.values():
         work()
@@ -159,7 +160,7 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     steps: dict[str, Callable[..., object]] = {"recipe": recipe.step}
     for kind in LIVE[1:]:
         if kind in works:
-            processor = load_processor(name if kind == "ours" else _with(name, kind))
+            processor = load_processor(_with(name, kind))
             steps[kind] = partial(_hop, processor, out)
     live: dict[str, list[float]] = {kind: [] for kind in steps}
     for _ in range(LIVE_ROUNDS):
@@ -169,15 +170,19 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     def cost(kind: str) -> float | None:
         if kind not in timed[0] or np.isnan(timed[0][kind]):
             return None
-        hops = HOPS // 2 * 2 if kind.endswith("pairs") else HOPS
-        return round(statistics.median(times[kind] for times in timed) * 1e6 / hops, 1)
+        return round(statistics.median(times[kind] for times in timed) * 1e6 / HOPS, 1)
 
     def ratio(kind: str, other: str) -> float | None:
         if any(one not in timed[0] or np.isnan(timed[0][one]) for one in (kind, other)):
             return None
-        # An odd hop does not fit into pairs.
-        more = HOPS / (HOPS // 2 * 2) if kind.endswith("pairs") else 1.0
-        return round(more * statistics.median(times[kind] / times[other] for times in timed), 3)
+        return round(statistics.median(times[kind] / times[other] for times in timed), 3)
+
+    def beside(kinds: tuple[str, ...], suffix: str, other: str) -> dict[str, float | None]:
+        """Cost of each, and its ratio to another one."""
+        figures: dict[str, float | None] = {}
+        for kind in (f"{kind}{suffix}" for kind in kinds):
+            figures |= {f"{kind}_us": cost(kind), f"{kind}_ratio": ratio(kind, other)}
+        return figures
 
     return {
         "model": name,
@@ -187,22 +192,8 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
         "apart_us": cost("apart"),
         "apart_ratio": ratio("apart", "recipe"),
         "ratio": ratio("ours", "recipe"),
-        **{
-            key: value
-            for kind in OTHERS
-            for key, value in (
-                (f"{kind}_us", cost(kind)),
-                (f"{kind}_ratio", ratio(kind, "ours")),
-            )
-        },
-        **{
-            key: value
-            for kind in PAIRS
-            for key, value in (
-                (f"{kind}_pairs_us", cost(f"{kind}_pairs")),
-                (f"{kind}_pairs_ratio", ratio(f"{kind}_pairs", "recipe")),
-            )
-        },
+        **beside(OTHERS, "", "ours"),
+        **beside(PAIRS, "_pairs", "recipe"),
         "old_us": cost("old"),
         "old_ratio": ratio("ours", "old"),
         **{

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from pipedtln.errors import InputError, ModelError
 from pipedtln.processor import Processor
 from pipedtln.stream.farend import FarEndSwitch
 from pipedtln.stream.switch import NetworkSwitch
+
+Make: TypeAlias = Callable[[Located], Processor]
 
 QUIET = ("ns-row8", "ns-block8", "ns-int8", "ns-float")
 """Noise suppressors for ``auto``, best for the price first."""
@@ -42,7 +45,6 @@ fast way for 8 bits, its products take twenty times as long.
 MOST_LOAD = 0.4
 """Share of a hop that the 99th percentile of an ``auto`` network may take on this machine."""
 TRIAL_HOPS = 150
-Make = Callable[[Located], Processor]
 SHORT_TRIALS = 5
 SHORT_TRIAL_HOPS = 10
 

@@ -15,7 +15,7 @@ from pipedtln.dtln.manifest import Model
 from pipedtln.dtln.onnx_runtime import EXTRA, OnnxRuntime
 from pipedtln.dtln.record import FILES, write_record
 from pipedtln.dtln.rowwise import round_rows
-from pipedtln.dtln.runtime import LiteRuntime, Runtime, Stage
+from pipedtln.dtln.runtime import LiteRuntime, Runtime, Stage, takes_two
 from pipedtln.dtln.stagefile import build_file
 from pipedtln.dtln.store import Located
 from pipedtln.dtln.tensor import Tensor
@@ -128,7 +128,7 @@ def _trial(stage: Stage, heard: int, size: int) -> Tensor:
     noise *= swell[:, None, None]
     sound = np.abs(noise) if size == BINS else noise
     for at in range(0, _TRIAL_FRAMES, 2):
-        if stage.pairs and at % 4:
+        if takes_two(stage) and at % 4:
             stage.run_two(tuple(sound[at : at + 2].swapaxes(0, 1)), out[at : at + 2])
         else:
             for frame in (at, at + 1):

@@ -81,15 +81,16 @@ def fetch_models(
     store = store or Store.from_environment()
     progress = progress or Quiet()
     models = [manifest.model(name) for name in dict.fromkeys(names or manifest.default)]
+    missing = [model for model in models if store.find(model) is None]
     if names:
-        _check_builders(models, store)
-    if any(store.find(model) is None for model in models):
+        _check_builders(missing)
+    if missing:
         try:
             with _alone(store.cache, progress) as partial:
                 fetch = _Fetch(manifest, store, partial, progress)
                 try:
-                    _check_builders(models, store)
-                    fetch.run(models)
+                    _check_builders(missing)
+                    fetch.run(missing)
                 except ModelError as error:
                     if names or not manifest.spare:
                         raise
@@ -105,9 +106,10 @@ def fetch_models(
     return [store.require(model) for model in models]
 
 
-def _check_builders(models: Sequence[Model], store: Store) -> None:
+def _check_builders(models: Sequence[Model]) -> None:
+    """Tell what cannot be built here before anything is fetched for it."""
     for model in models:
-        if model.derived_from is not None and store.find(model) is None:
+        if model.derived_from is not None:
             check_builders(model)
 
 
@@ -123,8 +125,7 @@ class _Fetch:
         self._dead: set[str] = set()
 
     def run(self, models: Sequence[Model]) -> None:
-        """Get, or build, those of the models that are missing."""
-        models = self._missing(models)
+        """Get, or build, those of the models that are still missing."""
         sources = {
             model.name: self._manifest.model(model.derived_from)
             for model in models

@@ -131,15 +131,6 @@ class OnnxStage:
         self._this, self._next = self._next, self._this
         out[:] = self._told
 
-    @property
-    def pairs(self) -> bool:
-        """Whether :meth:`run_two` may be called: it may not."""
-        return False
-
-    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        """Not to be called; see :attr:`pairs`."""
-        raise NotImplementedError
-
     def reset(self) -> None:
         """Zero the state, as if newly made."""
         for state in self._states:

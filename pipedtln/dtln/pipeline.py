@@ -50,15 +50,6 @@ class PipelinedStage:
         self._ready = False
         work.begin.put(True)
 
-    @property
-    def pairs(self) -> bool:
-        """Whether :meth:`run_two` may be called: there would be nothing to do beside it."""
-        return False
-
-    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        """Not to be called; see :attr:`pairs`."""
-        raise NotImplementedError
-
     def reset(self) -> None:
         """Zero the state and the frame that is still to come, as if newly made."""
         work = self._await()

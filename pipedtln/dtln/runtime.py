@@ -7,7 +7,7 @@ import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -31,6 +31,13 @@ class Stage(Protocol):
         out : float32, shape (size,); filled completely
         """
 
+    def reset(self) -> None:
+        """Zero the state, as if newly made."""
+
+
+class PairStage(Stage, Protocol):
+    """A stage that may take two frames at once."""
+
     @property
     def pairs(self) -> bool:
         """Whether :meth:`run_two` may be called."""
@@ -44,8 +51,10 @@ class Stage(Protocol):
         out : float32, shape (2, size); filled completely
         """
 
-    def reset(self) -> None:
-        """Zero the state, as if newly made."""
+
+def takes_two(stage: Stage) -> TypeGuard[PairStage]:
+    """Whether :meth:`PairStage.run_two` may be called."""
+    return bool(getattr(stage, "pairs", False))
 
 
 class Runtime(Protocol):
@@ -146,7 +155,7 @@ class LiteStage:
         one.run(inputs, out)
 
     def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        """Infer two frames; see :class:`Stage`."""
+        """Infer two frames; see :class:`PairStage`."""
         two = self._two
         assert two is not None
         if self._latest is not two:

@@ -110,15 +110,8 @@ class _Graph:
         """Values times a matrix with a row for each output."""
         options = self._schema.FullyConnectedOptionsT()
         rounded = isinstance(matrix, Rounded)
-        weights = self._weights.get(id(matrix))
-        if weights is None:
-            # Once, however many frames go through it.
-            weights = (
-                self._rounded(matrix) if isinstance(matrix, Rounded) else self.constant(matrix)
-            )
-            self._weights[id(matrix)] = weights
         options.asymmetricQuantizeInputs = rounded
-        inputs = [value, weights, self.constant(bias) if bias is not None else -1]
+        inputs = [value, self._matrix(matrix), self.constant(bias) if bias is not None else -1]
         shape = (self._shapes[value][0], matrix.shape[0])
         # Version 9: inputs are rounded as they come, weights row by row.
         return self._add("FULLY_CONNECTED", inputs, [shape], options, 9 if rounded else 1)[0]
@@ -170,6 +163,14 @@ class _Graph:
         builder = self._flatbuffers.Builder(1 << 20)
         builder.Finish(model.Pack(builder), _IDENTIFIER)
         return bytes(builder.Output())
+
+    def _matrix(self, matrix: Matrix) -> int:
+        """Stored once, however many frames go through it."""
+        if id(matrix) not in self._weights:
+            self._weights[id(matrix)] = (
+                self._rounded(matrix) if isinstance(matrix, Rounded) else self.constant(matrix)
+            )
+        return self._weights[id(matrix)]
 
     def _rounded(self, matrix: Rounded) -> int:
         weights = self._stored(matrix.steps, "INT8")

@@ -29,8 +29,9 @@ class FetchModels(Step):
             return "they are here"
         store = Store.from_environment()
         scene.journal.note({"kind": "models", "name": str(store.cache), "step": self.name})
-        here = {name for name, model in load_manifest().models.items() if store.find(model)}
-        wanted = scene.config.model
+        manifest, wanted = load_manifest(), scene.config.model
+        candidates = (*manifest.default, *manifest.spare) if wanted == AUTO else (wanted,)
+        here = {name for name in candidates if store.find(manifest.model(name))}
         got = fetch_models(() if wanted == AUTO else (wanted,), progress=_Progress(scene.voice))
         names = [located.model.name for located in got]
         fetched = [name for name in names if name not in here]

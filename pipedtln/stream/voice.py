@@ -9,17 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 from pipedtln.processor import HOP, Block, Processor, takes_pairs
 from pipedtln.stream.align import Aligner, Alignment
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.farend import FarEndDetector
 from pipedtln.stream.switch import NetworkSwitch
-
-Spectra: TypeAlias = Sequence[Block | None] | Block
-"""Of two frames; None where there is none."""
 
 
 class Voice:
@@ -87,9 +81,8 @@ class Voice:
             aligner.hold(mic[hop], ref[hop], at)
         self.processing.process_two(aligner.mics, aligner.refs, out)
         if far_ends[0] and self.processing.ran:
-            mic_powers, ref_powers = _spectra_of_two(processor)
             for at, hop in enumerate((first, second)):
-                aligner.learn(mic_powers[at], ref_powers[at], out[hop], at)
+                aligner.learn(*_spectra(processor, at), out[hop], at)
                 if aligner.moved_far:
                     _forget(processor)
 
@@ -124,17 +117,16 @@ def _forget(processor: Processor | None) -> None:
         forget()
 
 
-def _spectra_of_two(processor: Processor) -> tuple[Spectra, Spectra]:
-    """The same of the last two hops, processed at once."""
-    none = (None, None)
-    if not processor.uses_reference:
-        return none, none
-    powers = getattr(processor, "mic_powers", None), getattr(processor, "ref_powers", None)
-    return none if powers[0] is None else powers[0], none if powers[1] is None else powers[1]
+def _spectra(
+    processor: Processor | None, at: int | None = None
+) -> tuple[Block | None, Block | None]:
+    """Spectra that the processor computed for the last hop, if it uses the reference.
 
-
-def _spectra(processor: Processor | None) -> tuple[Block | None, Block | None]:
-    """Spectra that the processor computed for the last hop, if it uses the reference."""
+    ``at`` is 0 or 1 for either of two hops that were processed at once.
+    """
     if processor is None or not processor.uses_reference:
         return None, None
-    return getattr(processor, "mic_power", None), getattr(processor, "ref_power", None)
+    if at is None:
+        return getattr(processor, "mic_power", None), getattr(processor, "ref_power", None)
+    mic, ref = getattr(processor, "mic_powers", None), getattr(processor, "ref_powers", None)
+    return (None, None) if mic is None or ref is None else (mic[at], ref[at])
