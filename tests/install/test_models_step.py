@@ -11,30 +11,16 @@ from pipedtln.errors import ModelError
 from pipedtln.install.journal import Journal
 from pipedtln.install.models import FetchModels
 from pipedtln.install.step import Scene, Wish
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def progress(self, label: str, done: int, total: int | None) -> None:
-        pass
+from tests.install.test_setup import Listener
 
 
 @pytest.fixture
-def offline(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def offline(models: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for weights on a machine that reaches nobody."""
     folder = tmp_path / "mine"
     folder.mkdir()
     monkeypatch.setenv("PIPEDTLN_MODELS_DIR", str(folder))
-    for name in ("DATA", "STATE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
-    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
-    for name in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return folder
 
 

@@ -22,6 +22,8 @@ from tests.service.bridge import RunningBridge
 ATTEMPTS, LEAST_WINDOWS = 3, 16
 SETTLE_S = 5.0
 """Seconds after which the queue has found its length."""
+MOVED = 4
+"""Samples between the lags of two half seconds that lie alike; a correction makes it 32."""
 MOST_LOST_DB = 0.5
 STEADY_DB = 25.0
 """What the servers' resamplers leave of any half second's likeness; corrections leave 0 to 13."""
@@ -104,7 +106,23 @@ def lost_db(ratios: NDArray[np.float64], way: NDArray[np.float64]) -> tuple[floa
 
 
 def said(near: Sound, server: PrivateServer, bridge: RunningBridge) -> tuple[Status, Sound, Sound]:
-    """What the bare microphone and DTLN Microphone hear of a talk, both from its begin on."""
+    """What the bare microphone and DTLN Microphone hear of a talk, both from its begin on.
+
+    A hop that comes late within the queue's margin has the queue thickened and thinned again, which
+    takes up to ten seconds: a talk that fell into that tells nothing, and is said again.
+    """
+    for _ in range(ATTEMPTS):
+        status, heard, cleaned = said_once(near, server, bridge)
+        lags = np.array([found for found, _ in window_lags(cleaned, heard)])
+        if np.mean(np.abs(np.diff(lags)) <= MOVED) > 0.75:
+            break
+        print(f"the queue was being corrected: {lags.tolist()}")
+    return status, heard, cleaned
+
+
+def said_once(
+    near: Sound, server: PrivateServer, bridge: RunningBridge
+) -> tuple[Status, Sound, Sound]:
     with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
         bridge.wait_state("running", "bypassed")
         time.sleep(SETTLE_S)
@@ -191,14 +209,19 @@ def correlations(one: Sound, other: Sound) -> list[float]:
     While the queue is corrected (7 cents faster or slower) a window does not correlate although
     nothing is lost; so the median tells, and corrections must be rare.
     """
+    return [likeness for _, likeness in window_lags(one, other)]
+
+
+def window_lags(one: Sound, other: Sound) -> list[tuple[int, float]]:
+    """Each half second with sound: by how much more than the whole it lags, and how alike it is."""
     by, _ = lag(one, other)
     one, other = overlap(one, other, by)
     size = SAMPLE_RATE // 2
-    found = []
-    for at in range(size, len(other) - 2 * size, size):
-        if level_db(other[at : at + size]) > -50:
-            found.append(lag(one[at : at + size], other[at : at + size], most_s=0.05)[1])
-    return found
+    return [
+        lag(one[at : at + size], other[at : at + size], most_s=0.05)
+        for at in range(size, len(other) - 2 * size, size)
+        if level_db(other[at : at + size]) > -50
+    ]
 
 
 def si_sdrs_db(gots: tuple[Sound, ...], wanted: Sound) -> list[tuple[float, ...]]:

@@ -32,47 +32,44 @@ SOUND = tone(2000 * HOP)
 SILENCE = np.zeros(BOTH, dtype=np.float32)
 
 
-class PairDelay(Delay):
-    """The same, and pairs."""
+class Pairs:
+    """Takes pairs, hop by hop, and counts them."""
 
     pairs = True
+    pairs_taken = 0
+
+    def process(self, mic: Block, ref: Block, out: Block) -> None:
+        raise NotImplementedError
+
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        self.pairs_taken += 1
+        for row, hop in enumerate((slice(0, HOP), slice(HOP, BOTH))):
+            self.process(mic[hop], ref[hop], out[hop])
+            self.done(row)
+
+    def done(self, row: int) -> None:
+        """A hop of the pair is."""
+
+
+class PairDelay(Delay, Pairs):
+    """The same, and pairs."""
+
+
+class PairNetwork(Network, Pairs):
+    """The same, and pairs."""
+
+    mic_powers = ref_powers = np.zeros((2, FRAME // 2 + 1), np.float32)
+
+
+class PairSpectra(SpectraOnly, Pairs):
+    """The same, and pairs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pairs_taken = 0
-
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        self.pairs_taken += 1
-        for hop in (slice(0, HOP), slice(HOP, BOTH)):
-            self.process(mic[hop], ref[hop], out[hop])
-
-
-class PairNetwork(Network):
-    """The same, and pairs."""
-
-    pairs = True
-
-    def __init__(self, *, echo: bool = False) -> None:
-        super().__init__(echo=echo)
-        self.mic_powers = self.ref_powers = np.zeros((2, 257), dtype=np.float32)
-        self.pairs_taken = 0
-
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        self.pairs_taken += 1
-        for hop in (slice(0, HOP), slice(HOP, BOTH)):
-            self.process(mic[hop], ref[hop], out[hop])
-
-
-class PairSpectra(SpectraOnly):
-    """The same, and pairs."""
-
-    pairs = True
-
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
         self.mic_powers, self.ref_powers = np.zeros((2, 2, FRAME // 2 + 1), np.float32)
-        for row, hop in enumerate((slice(0, HOP), slice(HOP, BOTH))):
-            self.process(mic[hop], ref[hop], out[hop])
-            self.mic_powers[row], self.ref_powers[row] = self.mic_power, self.ref_power
+
+    def done(self, row: int) -> None:
+        self.mic_powers[row], self.ref_powers[row] = self.mic_power, self.ref_power
 
 
 def by_pairs(voice: Voice, mic: Samples, ref: Samples) -> Samples:
