@@ -1,9 +1,10 @@
 """Keeps the output queue short for ever, without a click.
 
 Each underrun, stall and clock difference leaves sound standing in the queue to the virtual
-microphone. The pacer watches the least that stood there over the last seconds: what is never used
-is latency for nothing, and is taken out by playing 0.4 % faster; too thin a margin is thickened
-by playing 0.4 % slower. Only a gross excess, as after a stall, is cut out, with a cross-fade; and
+microphone. The pacer watches the least that stood there over the last seconds, but for the rare
+moments in which the machine was late, since those pass by themselves: what is never used is latency
+for nothing, and is taken out by playing 0.4 % faster; too thin a margin is thickened by playing
+0.4 % slower. Only a gross excess, as after a stall, is cut out, with a cross-fade; and
 a queue that runs dry again and again, as it may after the start, is filled at once: its sound is
 broken already.
 """
@@ -19,10 +20,13 @@ from pipedtln.stream.resample import DriftResampler
 
 BLOCK_HOPS = 25
 """Hops (0.2 s) of which the least level is kept."""
-WINDOW_BLOCKS = 20
-"""Blocks (4 s) over which the least level must stay above the margin to be called excess."""
-THIN_BLOCKS = 5
-"""Blocks (1 s) after which too thin a margin is thickened."""
+WINDOW_BLOCKS = 50
+"""Blocks (10 s) after which the queue is brought back to the margin, wherever it is."""
+SOON_BLOCKS = 20
+"""Blocks (4 s) after which it is, where it is far from it."""
+FEW = 2
+"""Blocks of a window that may be emptier than the rest: a machine that is late once is soon back,
+and a queue made longer for that would be made shorter again afterwards."""
 LATE_HOPS = 4
 """Hops one after the other that came too late, after which the rest is put further back."""
 AGAIN_HOPS = 50
@@ -36,14 +40,15 @@ CUT = 320
 """Samples (20 ms), or a period if that is more, of lasting excess that are cut rather than played
 away."""
 THIN = 48
-"""Samples (3 ms) under the margin at which the queue at its emptiest is too thin."""
+"""Samples (3 ms) under the margin at which a queue is too thin to wait at all."""
+EXCESS = 96
+"""Samples (6 ms) above it that are far from it."""
 FASTER = ((127, 256 / 255), (128, 256 / 255))
 """Outputs and speed of the two hops that take one sample out: 7 cents, which no voice betrays."""
 SLOWER = ((128, 256 / 257), (129, 256 / 257))
 """The same for the two hops that put one sample in."""
-EXCESS = 64
-"""Samples (4 ms), or half a period if that is more, above the margin that are left alone:
-scheduling moves the level by as much, and a start leaves a hop in reserve."""
+SLACK = 32
+"""Samples (2 ms) off the margin that are left alone: scheduling moves the level by as much."""
 MOST_AT_ONCE = 160
 """Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
 RAISE = 48
@@ -63,7 +68,7 @@ def least_margin(period: int) -> int:
 
     Whoever asks for long periods to save wake-ups is no less ready to wait for late ones.
     """
-    return period * 5 // 8
+    return period * 3 // 4
 
 
 class OutputPacer:
@@ -100,7 +105,6 @@ class OutputPacer:
         """
         self._period = period
         self._most_excess = max(CUT, period)
-        self._left_alone = max(EXCESS, period // 2)
         self._least_margin = self.margin = least_margin(period)
         self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
         self._block_least = UNSEEN
@@ -176,7 +180,7 @@ class OutputPacer:
         too_much = excess if excess > self._gross else self._lasting
         if self._cut == 0 and too_much > self._most_excess:
             # A number of hops, not a level to reach: a device that pauses would never reach it.
-            self._cut = (too_much - EXCESS // 2) // HOP
+            self._cut = (too_much - SLACK) // HOP
             self._owed = 0
             self._second = False
             # This hop is what would follow: the cross-fade over the cut starts from it.
@@ -220,18 +224,21 @@ class OutputPacer:
             more = (self.margin - self._least_margin) // 2
             self.margin = self._least_margin + (more if more >= RAISE // 2 else 0)
             self._quiet_hops = 0
-        blocks = len(self._lowest)
-        wanted = self.margin + self.corrected
-        self._lasting = 0
-        if blocks >= CUT_BLOCKS:
-            self._lasting = min(list(self._lowest)[-CUT_BLOCKS:]) - wanted
-            if self._lasting > self._most_excess:
-                return
-        if self._owed or blocks < THIN_BLOCKS:
+        excess = [least - self.margin - self.corrected for least in self._lowest]
+        self._lasting = min(excess[-CUT_BLOCKS:]) if len(excess) >= CUT_BLOCKS else 0
+        if self._owed or self._lasting > self._most_excess:
             return
-        excess = min(self._lowest) - wanted
-        if excess < -THIN or (blocks >= WINDOW_BLOCKS and excess > self._left_alone):
-            self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, excess))
+        soon = sorted(excess[-SOON_BLOCKS:])
+        if len(soon) <= FEW:
+            return
+        off = soon[FEW]
+        if off >= -THIN and not (len(soon) >= SOON_BLOCKS and off > EXCESS):
+            if len(excess) < WINDOW_BLOCKS:
+                return
+            off = sorted(excess)[FEW]
+            if abs(off) <= SLACK:
+                return
+        self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, off))
 
     def _cross_fade(self, hop: Block) -> Block:
         self._fade_in = False
