@@ -3,8 +3,7 @@
 Noise goes into a simulated microphone of a private server; one app records that microphone and
 another DTLN Microphone. How much later the same noise reaches the second one is found by
 correlation, once a second. The bridge runs as its users run it, its network bypassed (noise would
-not survive it; the delay is the same). Two recorders of one source differ by up to 11 ms by
-themselves.
+not survive it; the delay is the same).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy.signal import butter, correlate, resample_poly, sosfilt
 
+from benchmarks.recorders import prompt_recorder
 from pipedtln.audio.api import PERIODS
 from pipedtln.demo.apps import Recording
 from pipedtln.demo.bridge import MICROPHONE, running_bridge
@@ -213,8 +213,8 @@ def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -
         SERVERS[kind]() as server,
         running_bridge(server, "auto", log, lambda _a, _b: None, *options) as ask,
         server.player(marker(seconds + 3 * SETTLE_S), server.MICROPHONE_INPUT),
-        server.recorder(server.MICROPHONE) as straight,
-        server.recorder(MICROPHONE) as through,
+        prompt_recorder(server, server.MICROPHONE) as straight,
+        prompt_recorder(server, MICROPHONE) as through,
     ):
         time.sleep(SETTLE_S)
         before = ask()

@@ -22,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.latency import SERVERS, SETTLE_S, Arrivals, Found, Sound, find_delays, lag
+from benchmarks.recorders import prompt_recorder
 from pipedtln.audio.api import PERIODS
 from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
 from pipedtln.demo.conversation import sentences
@@ -146,8 +147,8 @@ def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
     ):
         server.add_room(delay_ms=60)
         with (
-            server.recorder(server.MICROPHONE) as straight,
-            server.recorder(MICROPHONE) as through,
+            prompt_recorder(server, server.MICROPHONE) as straight,
+            prompt_recorder(server, MICROPHONE) as through,
             server.player(near, server.MICROPHONE_INPUT),
             server.player(far, SPEAKER),
         ):

@@ -133,20 +133,23 @@ class Recording:
         self.rate = rate
         self.channels = channels
         self._file = folder / f"record-{time.monotonic_ns()}.raw"
-        command = [
-            _program("parecord"),
-            "--raw",
-            "--format=float32le",
-            f"--rate={rate}",
-            f"--channels={channels}",
-            f"--latency-msec={latency_ms}",
-        ]
-        if source is not None:
-            command.append(f"--device={source}")
+        command = self._command(source, latency_ms)
         with self._file.open("wb") as raw:
             self._process = subprocess.Popen(
                 command, env=dict(env), stdout=raw, stderr=subprocess.PIPE, start_new_session=True
             )
+
+    def _command(self, source: str | None, latency_ms: int) -> list[str]:
+        """The program that records to its standard output, or to the file."""
+        command = [
+            _program("parecord"),
+            "--raw",
+            "--format=float32le",
+            f"--rate={self.rate}",
+            f"--channels={self.channels}",
+            f"--latency-msec={latency_ms}",
+        ]
+        return command if source is None else [*command, f"--device={source}"]
 
     @property
     def pid(self) -> int:
