@@ -29,7 +29,7 @@ from benchmarks.quality_set import DELAYS_MS, Case, recorded, simulated
 from benchmarks.scenes import Sound
 from pipedtln.dtln import EchoCanceller, load_processor, locate_model
 from pipedtln.errors import ModelError
-from pipedtln.processor import HOP, Block, Processor
+from pipedtln.processor import HOP, Block, Processor, takes_pairs
 from pipedtln.stream import align, delay, flux, hold, lookahead, switch, voice
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.farend import FarEndSwitch
@@ -96,9 +96,9 @@ def _present(model: str) -> bool:
 
 
 @cache
-def network(model: str) -> EchoCanceller:
-    """The echo canceller of that name."""
-    processor = load_processor(model)
+def network(model: str, *, pairs: bool = False) -> EchoCanceller:
+    """The echo canceller of that name, ready for two hops at once where that is asked."""
+    processor = load_processor(model, pairs=pairs)
     if not isinstance(processor, EchoCanceller):
         raise ModelError(f"{model} is no echo canceller; name an aec model")
     return processor
@@ -121,15 +121,22 @@ def cleaned(system: System, case: Case) -> Sound:
 
 
 def stream(processor: Processor | Voice, mic: Sound, ref: Sound, length: int) -> Sound:
-    """Run a processor over whole hops; each output hop goes where its sound was."""
+    """Run a processor over whole hops, two at once where it takes them; each output goes where its
+    sound was.
+    """
     processor.reset()
+    size, step = HOP, processor.process
+    if takes_pairs(processor):
+        size, step = 2 * HOP, processor.process_two
+    mic, ref = (np.pad(sound, (0, -len(sound) % size)) for sound in (mic, ref))
     result = np.zeros(len(mic), np.float32)
-    out: Block = np.zeros(HOP, np.float32)
-    for at in range(0, len(mic), HOP):
-        processor.process(mic[at : at + HOP], ref[at : at + HOP], out)
+    out: Block = np.zeros(size, np.float32)
+    for at in range(0, len(mic), size):
+        step(mic[at : at + size], ref[at : at + size], out)
         start = at - processor.latency_samples
-        if start >= 0:
-            result[start : start + HOP] = out
+        if start > -size:
+            early = max(0, -start)
+            result[start + early : start + size] = out[early:]
     return result[:length]
 
 

@@ -76,13 +76,14 @@ def published(name: str) -> Run:
 
 def suppressing() -> Run:
     """The noise suppressor alone."""
-    suppressor = load_processor("ns-row8")
+    suppressor = load_processor("ns-row8", pairs=True)
     return timed(lambda mic, ref: stream(suppressor, mic, ref, len(mic)))
 
 
 def processing(name: str, *, switched: bool) -> Run:
     """As ``pipedtln process``: aligned with foresight."""
-    switch = FarEndSwitch(load_processor("ns-row8") if switched else None, [network(name)])
+    quiet = load_processor("ns-row8", pairs=True) if switched else None
+    switch = FarEndSwitch(quiet, [network(name, pairs=True)])
 
     def run(mic: Sound, ref: Sound) -> Sound:
         pairs = ((mic[at : at + HOP], ref[at : at + HOP]) for at in range(0, len(mic), HOP))
@@ -94,7 +95,8 @@ def processing(name: str, *, switched: bool) -> Run:
 
 def live(name: str) -> Run:
     """As the service: aligned by what was heard so far."""
-    voice = Voice(FailOpen(NetworkSwitch(load_processor("ns-row8"), [network(name)])))
+    quiet = load_processor("ns-row8", pairs=True)
+    voice = Voice(FailOpen(NetworkSwitch(quiet, [network(name, pairs=True)])))
     return timed(lambda mic, ref: stream(voice, mic, ref, len(mic)))
 
 

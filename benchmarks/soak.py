@@ -65,6 +65,14 @@ class Soak:
         return float(np.median(last) - np.median(first))
 
     @property
+    def sixths_ms(self) -> list[float]:
+        """Median latencies of six parts of the run, which tell steps from a creep."""
+        return [
+            float(np.median([one.delay_ms for one in part]))
+            for part in np.array_split(np.array(self.found, object), 6)
+        ]
+
+    @property
     def growth_mb(self) -> float:
         """Median of the last three looks at memory less that of the first three."""
         return float(np.median(self.memory_mb[-3:]) - np.median(self.memory_mb[:3]))
@@ -186,6 +194,7 @@ def main() -> None:
     for what, value in (
         ("latency p5, median, p95", "{:.1f}, {:.1f}, {:.1f} ms".format(
             *np.percentile(delays, [5, 50, 95]))),
+        ("latency, median of each sixth", ", ".join(f"{ms:.1f}" for ms in result.sixths_ms)),
         ("latency, end less beginning", f"{result.drift_ms:+.2f} ms"),
         ("memory, first and last", f"{result.memory_mb[0]:.1f}, {result.memory_mb[-1]:.1f} MB"),
         ("memory, growth", f"{result.growth_mb:+.2f} MB"),

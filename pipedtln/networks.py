@@ -77,8 +77,7 @@ def choose_model(
     make = partial(make_processor, threads=threads, pipeline=pipeline)
 
     def ready(located: Located, loaded: Processor | None = None) -> Processor:
-        # (A published file would have to be rebuilt in memory, which takes four times its size.)
-        if pairs and located.model.precision == "row8":
+        if pairs and _built_for_pairs(located):
             return make(located, pairs=True)
         return loaded or make(located)
 
@@ -127,7 +126,7 @@ def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
                 f"{located.model.name} does not listen to a reference; choose an aec model "
                 "or no --ref"
             )
-        return ModelChoice(located.model.name, make_processor(located), None)
+        return ModelChoice(located.model.name, _made_for_recording(located), None)
     echo = _first_present(RECORDING_ECHOES)
     if echo is None:
         raise ModelError(
@@ -143,10 +142,22 @@ def choose_for_recording(wanted: str, reference: bool) -> ModelChoice:
 
 def _first_present(names: tuple[str, ...]) -> tuple[str, Processor] | None:
     for name in names:
-        found = _loaded(name, make_processor)
+        found = _loaded(name, _made_for_recording)
         if found is not None:
             return name, found
     return None
+
+
+def _made_for_recording(located: Located) -> Processor:
+    return make_processor(located, pairs=_built_for_pairs(located))
+
+
+def _built_for_pairs(located: Located) -> bool:
+    """Whether there are files for two hops at once, which give what one after the other gives.
+
+    A published file would have to be rebuilt in memory, which takes four times its size.
+    """
+    return located.model.precision == "row8"
 
 
 def _loaded(name: str, make: Make) -> Processor | None:

@@ -82,7 +82,7 @@ class PairProcessor(Processor, Protocol):
         """
 
 
-def takes_pairs(processor: Processor) -> TypeGuard[PairProcessor]:
+def takes_pairs(processor: object) -> TypeGuard[PairProcessor]:
     """Whether :meth:`PairProcessor.process_two` may be called now."""
     return bool(getattr(processor, "pairs", False))
 

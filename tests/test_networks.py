@@ -115,3 +115,15 @@ def test_a_recording_gets_the_best_network_that_is_here(reference: bool, models:
                 with pytest.raises(ModelError):
                     make_processor(locate_model(better))
     assert bool(echo) == reference
+
+
+def test_a_recording_goes_through_in_pairs_where_that_changes_nothing(models: Path) -> None:
+    for wanted, reference, takes in (
+        ("auto", True, True),
+        ("auto", False, True),
+        ("aec-128-row8", True, True),
+        ("aec-128-int8", True, False),
+    ):
+        processor = choose_for_recording(wanted, reference).processor
+        assert processor is not None
+        assert takes_pairs(processor) == takes, (wanted, reference)

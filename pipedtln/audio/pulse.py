@@ -16,8 +16,10 @@ from __future__ import annotations
 import ctypes as c
 import logging
 import threading
+from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import ExitStack
+from statistics import fmean
 from time import monotonic
 
 import numpy as np
@@ -36,6 +38,9 @@ SAMPLE_BYTES = 4
 RING_SECONDS = 1
 QUEUE_SECONDS = 0.25
 """What the server is told to ask for: an account, not a delay, and more than ever stands there."""
+REPORTS = 10
+"""The server's last reports on a recording stream, of which the middle ones' mean is told.
+PipeWire's count what waits for a fragment to be full: 5 ms, 11 or none, as the moment is."""
 MONO = ("mono",)
 SILENCE = 1024
 """Samples of silence sent at a time."""
@@ -119,7 +124,7 @@ class PulseSession:
         self._at_pointer, self._at_size = c.byref(self._pointer), c.byref(self._size)
         self._devices: dict[int, str] = {}
         self._frame_bytes: dict[int, int] = {}
-        self._ages: dict[int, float] = {}
+        self._ages: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=REPORTS))
         """Milliseconds by which the newest sound of each recording stream was old when told of."""
         self._channels = route.channels if picks_channels(route) else MONO
         mic, ref = choose_channels(
@@ -225,7 +230,7 @@ class PulseSession:
         with self._connection.locked():
             if self._closed or self._failure:
                 return Latency()
-            return Latency(self._ages.get(self._mic, 0.0), self._ages.get(self._ref, 0.0))
+            return Latency(self._age(self._mic), self._age(self._ref))
 
     def close(self) -> None:
         """Close the streams; safe to call twice and after a failure."""
@@ -301,7 +306,13 @@ class PulseSession:
             timing = told.contents
             unread = (timing.write_index - timing.read_index) / self._frame_bytes[stream]
             buffered = (timing.source_usec - timing.sink_usec) / 1000
-            self._ages[stream] = buffered + unread * 1000 / self._route.sample_rate
+            self._ages[stream].append(buffered + unread * 1000 / self._route.sample_rate)
+
+    def _age(self, stream: int) -> float:
+        """How old the newest sound of a recording stream usually is, in ms."""
+        told = sorted(self._ages[stream])
+        apart = len(told) // 4
+        return fmean(told[apart : len(told) - apart]) if told else 0.0
 
     def _moved(self, stream: int, _data: int) -> None:
         name = self._lib.pa_stream_get_device_name(stream)

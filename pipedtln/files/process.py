@@ -16,7 +16,7 @@ import soxr
 from pipedtln.errors import InputError
 from pipedtln.files.read import MonoReader
 from pipedtln.files.write import SoundWriter
-from pipedtln.processor import Block, Processor
+from pipedtln.processor import Block, Processor, takes_pairs
 
 Pair: TypeAlias = tuple[Block, Block]
 """One hop of microphone and reference, both float32 of shape (hop,)."""
@@ -98,11 +98,15 @@ def process_file(
                 _reject_short(ref_in, mic_in)
         writer = stack.enter_context(SoundWriter(out, mic_in.info.sample_rate, mic_in.info))
         run = _Run(processor, mic_in, writer, strength / 100)
-        pairs = _pairs(mic_in, ref_in, processor, pad_ref=pad_ref)
-        for done, (mic_hop, ref_hop) in enumerate(align(pairs) if align else pairs):
-            run.step(mic_hop, ref_hop)
-            if progress is not None and done * processor.hop % rate < processor.hop:
-                progress(done * processor.hop / rate, mic_in.info.seconds)
+        hops = _pairs(mic_in, ref_in, processor, pad_ref=pad_ref)
+        hops = align(hops) if align else hops
+        done = told = 0
+        for mic_part, ref_part in _two_by_two(hops) if takes_pairs(processor) else hops:
+            run.step(mic_part, ref_part)
+            if progress is not None and done >= told:
+                progress(done / rate, mic_in.info.seconds)
+                told += rate
+            done += len(mic_part)
         frames = run.finish()
     seconds = frames / mic_in.info.sample_rate
     if progress is not None:
@@ -133,7 +137,7 @@ class _Run:
         self._strength = strength
         self._skip = processor.latency_samples
         self._dry: Block = np.zeros(processor.latency_samples, np.float32)
-        self._out: Block = np.zeros(processor.hop, np.float32)
+        self._both_out: Block = np.zeros(2 * processor.hop, np.float32)
         self._pending: list[Block] = []
         self._pending_samples = 0
         self._written = 0
@@ -145,11 +149,11 @@ class _Run:
         processor.reset()
 
     def step(self, mic: Block, ref: Block) -> None:
-        """Process one hop and pass on what of it is in time with the microphone."""
-        out = self._out
+        """Process one hop, or two; pass on what of it is in time with the microphone."""
+        out = self._both_out[: len(mic)]
         heard = np.concatenate((self._dry, mic))
         dry, self._dry = heard[: len(mic)], heard[len(mic) :]
-        self._processor.process(mic, ref, out)
+        self._process(mic, ref, out)
         if self._strength < 1.0:
             out += (1.0 - self._strength) * (dry - out)
         self._pending.append(out[self._skip :].copy())
@@ -169,8 +173,18 @@ class _Run:
             self._write(np.zeros(missing, np.float32))
         return self._written
 
+    def _process(self, mic: Block, ref: Block, out: Block) -> None:
+        processor, hop = self._processor, self._processor.hop
+        if len(mic) == hop:
+            processor.process(mic, ref, out)
+        elif takes_pairs(processor):
+            processor.process_two(mic, ref, out)
+        else:
+            processor.process(mic[:hop], ref[:hop], out[:hop])
+            processor.process(mic[hop:], ref[hop:], out[hop:])
+
     def _pass_on(self, *, last: bool) -> None:
-        block: Block = np.concatenate(self._pending) if self._pending else self._out[:0]
+        block: Block = np.concatenate(self._pending) if self._pending else self._both_out[:0]
         self._pending.clear()
         self._pending_samples = 0
         if self._resampler is not None:
@@ -201,6 +215,16 @@ def _pairs(
         if ref is not None and ref.ended and not mic.ended and not pad_ref:
             _reject_short(ref, mic)
         yield _filled(mic_hop, hop), _filled(ref_hop, hop)
+
+
+def _two_by_two(hops: Iterator[Pair]) -> Iterator[Pair]:
+    """Two hops as one, and a last single one as it is."""
+    for mic, ref in hops:
+        following = next(hops, None)
+        if following is None:
+            yield mic, ref
+        else:
+            yield np.concatenate((mic, following[0])), np.concatenate((ref, following[1]))
 
 
 def _filled(block: Block, hop: int) -> Block:

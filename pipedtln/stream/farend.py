@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipedtln.processor import SAMPLE_RATE, Block
+from pipedtln.processor import HOP, SAMPLE_RATE, Block, takes_pairs
 from pipedtln.stream.switch import NetworkSwitch
 
 POWER = 1e-7
@@ -54,6 +54,25 @@ class FarEndSwitch(NetworkSwitch):
 
     def process(self, mic: Block, ref: Block, out: Block) -> None:
         """Process one hop by the network that its reference asks for."""
-        self._detector.hear(ref)
-        self.far_end = self._detector.sounds()
+        self.far_end = self._hear(ref)
         super().process(mic, ref, out)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether any network may take two hops at once; where none may now, each goes alone."""
+        return any(takes_pairs(network) for network in self.networks)
+
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process two hops, at once where both ask for the network that runs."""
+        hops = slice(0, HOP), slice(HOP, 2 * HOP)
+        far_ends = [self._hear(ref[hop]) for hop in hops]
+        self.far_end = far_ends[0]
+        if far_ends[0] == far_ends[1] and super().pairs:
+            super().process_two(mic, ref, out)
+            return
+        for hop, self.far_end in zip(hops, far_ends, strict=True):
+            super().process(mic[hop], ref[hop], out[hop])
+
+    def _hear(self, ref: Block) -> bool:
+        self._detector.hear(ref)
+        return self._detector.sounds()

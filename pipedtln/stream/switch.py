@@ -66,6 +66,11 @@ class NetworkSwitch:
         return self._active.uses_reference
 
     @property
+    def networks(self) -> tuple[Processor, ...]:
+        """All that may run."""
+        return (*((self._quiet,) if self._quiet else ()), *self._echoes)
+
+    @property
     def active(self) -> Processor:
         """The network that is heard now."""
         return self._active

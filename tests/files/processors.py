@@ -55,3 +55,21 @@ class Squarer(Delayed):
     def mixed(self, mic: Block, ref: Block) -> Block:
         """The square, with its sign."""
         return (mic * np.abs(mic)).astype(np.float32)
+
+
+class PairSquarer(Squarer):
+    """The same, and two hops at once, which it counts."""
+
+    pairs = True
+    pairs_taken = alone = 0
+
+    def process(self, mic: Block, ref: Block, out: Block) -> None:
+        """Push a hop through, and count it."""
+        self.alone += 1
+        super().process(mic, ref, out)
+
+    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
+        """Push two hops through."""
+        self.pairs_taken += 1
+        for hop in (slice(0, HOP), slice(HOP, 2 * HOP)):
+            super().process(mic[hop], ref[hop], out[hop])

@@ -16,7 +16,7 @@ from pipedtln.processor import FRAME, HOP, Block
 from pipedtln.stream.align import FAR
 from pipedtln.stream.engine import LATE_SAMPLES, Engine
 from pipedtln.stream.failopen import FailOpen
-from pipedtln.stream.farend import HANG_SAMPLES
+from pipedtln.stream.farend import HANG_SAMPLES, FarEndSwitch
 from pipedtln.stream.switch import NetworkSwitch
 from pipedtln.stream.tap import Recorder
 from pipedtln.stream.voice import Voice
@@ -247,3 +247,25 @@ def test_the_engine_hands_on_by_pairs_what_came_so() -> None:
     assert engine.voice.processing.bypassed_hops > 0
     assert processor.pairs_taken > pairs
     engine.stop()
+
+
+def test_a_switch_for_recordings_takes_pairs_and_gives_the_same() -> None:
+    hops, far = 1000, slice(101 * HOP, 151 * HOP)
+    mic, ref = SOUND[: hops * HOP], np.zeros(hops * HOP, np.float32)
+    ref[far] = mic[far]
+    outputs = []
+    for size in (HOP, BOTH):
+        quiet, echo = PairNetwork(), PairNetwork(echo=True, gain=0.5)
+        switch = FarEndSwitch(quiet, [echo])
+        assert switch.pairs
+        out = np.zeros_like(mic)
+        for at in range(0, len(out), size):
+            part = slice(at, at + size)
+            step = switch.process if size == HOP else switch.process_two
+            step(mic[part], ref[part], out[part])
+        assert switch.switches == 2
+        outputs.append(out)
+    np.testing.assert_array_equal(*outputs)
+    taken = quiet.pairs_taken + echo.pairs_taken
+    print(f"{taken} of {hops // 2} pairs at once")
+    assert taken > 0.95 * hops / 2
