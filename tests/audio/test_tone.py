@@ -95,7 +95,7 @@ def test_click_is_found_where_one_is() -> None:
 
 @pytest.mark.parametrize("period", PERIODS.values(), ids=PERIODS)
 def test_tone_passes_without_a_click(server: PrivateServer, period: int) -> None:
-    pass_through(server, 10.0, period)
+    pass_through(server, 6.0, period)
 
 
 @pytest.mark.long
