@@ -87,6 +87,23 @@ def takes_pairs(processor: object) -> TypeGuard[PairProcessor]:
     return bool(getattr(processor, "pairs", False))
 
 
+def process_hops(processor: Processor, mic: Block, ref: Block, out: Block) -> None:
+    """Process one hop or two: two at once if the processor takes pairs now, else each alone.
+
+    Parameters
+    ----------
+    mic, ref, out : float32, shape (hop,) or (2 * hop,), one hop behind the other
+    """
+    hop = processor.hop
+    if len(mic) == hop:
+        processor.process(mic, ref, out)
+    elif takes_pairs(processor):
+        processor.process_two(mic, ref, out)
+    else:
+        processor.process(mic[:hop], ref[:hop], out[:hop])
+        processor.process(mic[hop:], ref[hop:], out[hop:])
+
+
 def check_block(block: Block, hop: int, name: str) -> None:
     """Reject a block that is not contiguous float32 of shape (hop,).
 

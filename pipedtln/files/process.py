@@ -16,7 +16,7 @@ import soxr
 from pipedtln.errors import InputError
 from pipedtln.files.read import MonoReader
 from pipedtln.files.write import SoundWriter
-from pipedtln.processor import Block, Processor, takes_pairs
+from pipedtln.processor import Block, Processor, process_hops, takes_pairs
 
 Pair: TypeAlias = tuple[Block, Block]
 """One hop of microphone and reference, both float32 of shape (hop,)."""
@@ -153,7 +153,7 @@ class _Run:
         out = self._both_out[: len(mic)]
         heard = np.concatenate((self._dry, mic))
         dry, self._dry = heard[: len(mic)], heard[len(mic) :]
-        self._process(mic, ref, out)
+        process_hops(self._processor, mic, ref, out)
         if self._strength < 1.0:
             out += (1.0 - self._strength) * (dry - out)
         self._pending.append(out[self._skip :].copy())
@@ -172,16 +172,6 @@ class _Run:
         if missing > 0:
             self._write(np.zeros(missing, np.float32))
         return self._written
-
-    def _process(self, mic: Block, ref: Block, out: Block) -> None:
-        processor, hop = self._processor, self._processor.hop
-        if len(mic) == hop:
-            processor.process(mic, ref, out)
-        elif takes_pairs(processor):
-            processor.process_two(mic, ref, out)
-        else:
-            processor.process(mic[:hop], ref[:hop], out[:hop])
-            processor.process(mic[hop:], ref[hop:], out[hop:])
 
     def _pass_on(self, *, last: bool) -> None:
         block: Block = np.concatenate(self._pending) if self._pending else self._both_out[:0]

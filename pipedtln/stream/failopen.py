@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from pipedtln.processor import HOP, Block, Processor, takes_pairs
+from pipedtln.processor import HOP, Block, Processor, process_hops
 
 LOG = logging.getLogger(__name__)
 
@@ -188,9 +188,8 @@ class FailOpen:
 
     def _run(self, mic: Block, ref: Block, out: Block, late: bool) -> bool:
         """Fill ``out`` by the processor; False if the microphone must serve instead."""
-        one = len(mic) == HOP
         slot = self.hops % LOAD_HOPS
-        last = slot if one else (slot + 1) % LOAD_HOPS
+        last = slot if len(mic) == HOP else (slot + 1) % LOAD_HOPS
         self._loads[slot] = self._loads[last] = 0
         processor = self._processor
         # When the user bypasses it, the processor is heard for one more hop, to be faded out.
@@ -204,13 +203,8 @@ class FailOpen:
         self._was_late = False
         begin = perf_counter()
         try:
-            if one:
-                processor.process(mic, ref, out)
-            elif takes_pairs(processor):
-                processor.process_two(mic, ref, out)
-            else:  # another one since the caller looked
-                processor.process(mic[:HOP], ref[:HOP], out[:HOP])
-                processor.process(mic[HOP:], ref[HOP:], out[HOP:])
+            # It may be another one since the caller looked, which does not take pairs.
+            process_hops(processor, mic, ref, out)
         except Exception as error:  # noqa: BLE001 - whatever breaks, the voice goes on
             self._fail(f"{type(error).__name__}: {error}")
             return False

@@ -228,17 +228,7 @@ class OutputPacer:
         self._lasting = min(excess[-CUT_BLOCKS:]) if len(excess) >= CUT_BLOCKS else 0
         if self._owed or self._lasting > self._most_excess:
             return
-        soon = sorted(excess[-SOON_BLOCKS:])
-        if len(soon) <= FEW:
-            return
-        off = soon[FEW]
-        if off >= -THIN and not (len(soon) >= SOON_BLOCKS and off > EXCESS):
-            if len(excess) < WINDOW_BLOCKS:
-                return
-            off = sorted(excess)[FEW]
-            if abs(off) <= SLACK:
-                return
-        self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, off))
+        self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, _astray(excess)))
 
     def _cross_fade(self, hop: Block) -> Block:
         self._fade_in = False
@@ -252,3 +242,22 @@ class OutputPacer:
         self._lowest.clear()
         self._block_least = UNSEEN
         self._seen = 0
+
+
+def _astray(excess: list[int]) -> int:
+    """Samples that a queue is off its margin and has been for long enough to be moved, or 0.
+
+    Parameters
+    ----------
+    excess : least levels of the last blocks above the margin
+    """
+    soon = excess[-SOON_BLOCKS:]
+    if len(soon) > FEW:
+        off = sorted(soon)[FEW]
+        if off < -THIN or (len(soon) == SOON_BLOCKS and off > EXCESS):
+            return off
+    if len(excess) == WINDOW_BLOCKS:
+        off = sorted(excess)[FEW]
+        if abs(off) > SLACK:
+            return off
+    return 0

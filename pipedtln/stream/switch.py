@@ -39,15 +39,14 @@ class NetworkSwitch:
     """
 
     def __init__(self, quiet: Processor | None, echoes: Sequence[EchoProcessor]) -> None:
-        members = [*([quiet] if quiet else []), *echoes]
-        kinds = {(p.sample_rate, p.hop, p.latency_samples) for p in members}
+        self._quiet = quiet
+        self._echoes = tuple(echoes)
+        kinds = {(p.sample_rate, p.hop, p.latency_samples) for p in self.networks}
         if len(kinds) != 1:
             raise ValueError(f"the networks differ in rate, hop or latency: {sorted(kinds)}")
         (self.sample_rate, self.hop, self.latency_samples), *_ = kinds
         self._warm_hops = self.latency_samples // self.hop + 1
         """Hops that a network runs unheard before it is faded in: its first whole frame."""
-        self._quiet = quiet
-        self._echoes = tuple(echoes)
         self._level = 0
         self._patience = CALM_HOPS
         self._on_trial = False
@@ -68,7 +67,7 @@ class NetworkSwitch:
     @property
     def networks(self) -> tuple[Processor, ...]:
         """All that may run."""
-        return (*((self._quiet,) if self._quiet else ()), *self._echoes)
+        return (self._quiet, *self._echoes) if self._quiet else self._echoes
 
     @property
     def active(self) -> Processor:
