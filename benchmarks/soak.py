@@ -37,6 +37,8 @@ WINDOW = SAMPLE_RATE // 2
 SLIP = 72
 """Samples (4.5 ms) by which a window may lie elsewhere than the one before: where two clocks differ
 the pacer moves it by as much as 2 ms, by playing 0.4 % faster, without losing any."""
+GROSS_SLIP = 320
+"""Samples (20 ms): two periods of a low voice, and from where on the pacer cuts instead."""
 WARM_S = 60.0
 """Seconds after which memory is looked at first: all networks have been used by then."""
 DRIFT_GOAL_MS, GROWTH_GOAL_MB = 2.0, 1.0
@@ -105,17 +107,30 @@ def conversation(minutes: int) -> tuple[Sound, Sound]:
 def find_slips(found: list[Found], lost: list[float]) -> list[float]:
     """Seconds where sound lies elsewhere than just before, unless lost before the bridge.
 
-    What slips stays there for seconds. A single window that lies elsewhere than those around it is
-    a voice taken for itself a period later, as happens where the pacer begins or ends to correct.
+    What slips stays there for seconds, unless it is far off: that is cut after a moment. One window
+    or two that lie elsewhere than those around them are a voice taken for itself a period later, as
+    happens where the pacer corrects.
     """
-    lags = [one.lag for one in found]
-    steady = [int(np.median(lags[max(0, at - 1) : at + 2])) for at in range(len(lags))]
+    return sorted(
+        {
+            at
+            for windows, least in ((5, SLIP), (3, GROSS_SLIP))
+            for at in _find_steps(found, windows, least)
+            if not any(at - 1.5 <= moment <= at + 2 for moment in lost)
+        }
+    )
+
+
+def _find_steps(found: list[Found], windows: int, least: int) -> list[float]:
+    """Where the median lag of some windows changes by more than ``least`` samples."""
+    lags, around = [one.lag for one in found], windows // 2
+    steady = [
+        float(np.median(lags[max(0, at - around) : at + around + 1])) for at in range(len(lags))
+    ]
     return [
         after.at_s
         for (before, old), (after, new) in pairwise(zip(found, steady, strict=True))
-        if after.at_s - before.at_s < 1.5
-        and abs(new - old) > SLIP
-        and not any(before.at_s - 1 <= at <= after.at_s + 2 for at in lost)
+        if after.at_s - before.at_s < 1.5 and abs(new - old) > least
     ]
 
 

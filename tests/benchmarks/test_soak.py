@@ -1,0 +1,44 @@
+"""What the soak counts as a slip of the sound."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.latency import Found
+from benchmarks.soak import find_slips
+
+USUAL = 500
+
+
+def heard(lags: list[int]) -> list[Found]:
+    """Windows of half a second with these lags in samples."""
+    return [Found(at / 2, 60.0, lag) for at, lag in enumerate(lags)]
+
+
+@pytest.mark.parametrize("aside", [[90], [90, -100], [180, 185]])
+def test_a_voice_taken_for_itself_a_period_later_is_no_slip(aside: list[int]) -> None:
+    lags = [USUAL] * 20 + [USUAL + by for by in aside] + [USUAL - 32] * 20
+    assert find_slips(heard(lags), []) == []
+
+
+@pytest.mark.parametrize("windows", [3, 8])
+def test_a_slip_of_five_milliseconds_that_stays_is_told(windows: int) -> None:
+    lags = [USUAL] * 20 + [USUAL + 80] * windows + [USUAL] * 20
+    assert find_slips(heard(lags), []) == [10.0, 10.0 + windows / 2]
+
+
+def test_a_great_slip_that_is_cut_after_a_second_is_told() -> None:
+    lags = [USUAL] * 20 + [USUAL + 480] * 2 + [USUAL] * 20
+    assert find_slips(heard(lags), []) == [10.0, 11.0]
+
+
+def test_what_the_bare_microphone_lost_is_no_slip_of_the_bridge() -> None:
+    lags = [USUAL] * 20 + [USUAL + 80] * 20
+    assert find_slips(heard(lags), []) == [10.0]
+    assert find_slips(heard(lags), [9.0]) == []
+    assert find_slips(heard(lags), [14.0]) == [10.0]
+
+
+def test_a_pause_in_which_the_lag_moves_is_not_looked_at() -> None:
+    before, after = heard([USUAL] * 20), heard([USUAL + 80] * 40)[30:]
+    assert find_slips(before + after, []) == []
