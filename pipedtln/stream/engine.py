@@ -25,7 +25,8 @@ from pipedtln.stream.voice import Voice
 LOG = logging.getLogger(__name__)
 
 LATE_SAMPLES = 6 * HOP
-"""Backlog (48 ms) above which hops are let through unprocessed until it is worked off."""
+"""Backlog (48 ms) above which hops are let through unprocessed until it is worked off, unless the
+network is quick enough to work it off itself."""
 STALE_SAMPLES = 20 * HOP
 """Backlog (160 ms) above which the oldest sound is dropped: the process had been stopped."""
 
@@ -194,7 +195,7 @@ class Engine:
             self.dropped_hops += stale // HOP
             LOG.warning("dropped %d ms of old sound after a stall", stale * 1000 // SAMPLE_RATE)
         while (waiting := port.mic.readable) >= HOP:
-            late = waiting > LATE_SAMPLES
+            late = waiting > LATE_SAMPLES and not self.voice.catches_up(waiting // HOP)
             # What came together goes together, unless it is late: then every hop is looked at.
             together = waiting >= 2 * HOP and not late and self.voice.pairs
             self._hops(port, waiting, 2 if together else 1, late)

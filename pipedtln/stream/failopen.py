@@ -23,6 +23,8 @@ QUIET_HOPS = 1250
 """Hops (10 s) after a failure in which the next one is not told again."""
 LOAD_HOPS = 1024
 """Hops over which the load is told (8 s)."""
+RECENT_HOPS = 8
+"""Hops (64 ms) whose median shows how quick the processor is now, whatever held up one of them."""
 
 
 class _DelayLine:
@@ -139,6 +141,12 @@ class FailOpen:
         if not len(busy):
             return None
         return float(busy.mean()), float(np.percentile(busy, 99))
+
+    def catches_up(self, hops: int) -> bool:
+        """Whether so many hops would be processed within the time of one, as quick as it is now."""
+        recent = self._loads.take(range(self.hops - RECENT_HOPS, self.hops), mode="wrap")
+        busy = recent[recent > 0]
+        return len(busy) > 0 and hops * float(np.median(busy)) < 1
 
     def process(self, mic: Block, ref: Block, out: Block, *, late: bool = False) -> None:
         """Process one hop; never raises.

@@ -50,6 +50,10 @@ class Voice:
         processor = self.processing.processor
         return processor is not None and takes_pairs(processor)
 
+    def catches_up(self, hops: int) -> bool:
+        """Whether so many hops that wait would be worked off soon; see :class:`FailOpen`."""
+        return self.processing.catches_up(hops)
+
     def reset(self, first_guess_ms: float | None = None) -> None:
         """Forget all sound, as when streams are opened anew."""
         self.processing.reset()

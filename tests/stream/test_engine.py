@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 
 from pipedtln.audio.api import Route
 from pipedtln.audio.memory import MemoryBackend, MemorySession
-from pipedtln.processor import HOP, SAMPLE_RATE, Block
+from pipedtln.processor import HOP, SAMPLE_RATE, Block, Processor
 from pipedtln.stream.engine import LATE_SAMPLES, STALE_SAMPLES, Engine
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.tap import Recorder
 from pipedtln.stream.voice import Voice
 from tests.stream.sounds import Samples, tone
+from tests.stream.test_failopen import Delay
 
 LATENCY = 384
 
@@ -24,8 +26,8 @@ LATENCY = 384
 class Bench:
     """An engine on a session whose server is the test."""
 
-    def __init__(self) -> None:
-        self.engine = Engine(Voice(FailOpen(None)))
+    def __init__(self, processor: Processor | None = None) -> None:
+        self.engine = Engine(Voice(FailOpen(processor)))
         self.session: MemorySession = MemoryBackend().open(
             Route(mic="mic", out="out", ref="ref"), self.engine.wake
         )
@@ -95,6 +97,33 @@ def test_old_sound_is_dropped_after_a_stall(caplog: pytest.LogCaptureFixture) ->
     assert heard == list(range(101 - kept, 101))
     assert bench.engine.report().dropped_hops == 100 - kept
     assert "dropped" in caplog.text
+
+
+class Tired(Delay):
+    """A network that takes a while over each hop."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def process(self, mic: Block, ref: Block, out: Block) -> None:
+        time.sleep(self.seconds)
+        super().process(mic, ref, out)
+
+
+def test_what_waits_is_let_through_only_where_the_network_is_too_slow_to_catch_up() -> None:
+    waiting = 3 * LATE_SAMPLES
+    for seconds, worked_on in ((0.0, waiting), (0.003, LATE_SAMPLES)):
+        network = Tired(seconds)
+        bench = Bench(network)
+        bench.engine.start(bench.session)
+        bench.play(np.zeros(10 * HOP, np.float32))
+        before = network.calls
+        bench.session.deliver(np.zeros(waiting, np.float32))
+        assert bench.session.mic.readable < HOP
+        assert network.calls - before == worked_on // HOP
+        assert (bench.engine.voice.processing.bypassed_hops > 0) == (worked_on < waiting)
+        bench.engine.stop()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
