@@ -46,7 +46,8 @@ GOAL = 0.45
 EXACT_GOAL = 1.2
 """Most that weights closer to float may cost, as a multiple of ours in int8."""
 OTHERS = ("row8", "block8", "float")
-PAIRS = ("ours", "row8")
+PAIRS = {"ours": "recipe", "row8": "recipe", "block8": "ours"}
+"""What goes by two hops at once, and what that is compared with."""
 LIVE = ("recipe", "ours", "row8", "block8")
 HOPS = 124
 """Hops in a round: nearly a second of sound, and pairs in whole."""
@@ -95,9 +96,9 @@ def main() -> None:
     for kind in OTHERS:
         table.add_column(f"{kind} µs")
         table.add_column(f"{kind}/ours")
-    for kind in PAIRS:
+    for kind, other in PAIRS.items():
         table.add_column(f"{kind} in pairs µs")
-        table.add_column(f"{kind} in pairs/recipe")
+        table.add_column(f"{kind} in pairs/{other}")
     for title in ("old µs", "ours/old", *(f"live {kind} µs" for kind in LIVE)):
         table.add_column(title)
     for row in rows:
@@ -177,10 +178,10 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
             return None
         return round(statistics.median(times[kind] / times[other] for times in timed), 3)
 
-    def beside(kinds: tuple[str, ...], suffix: str, other: str) -> dict[str, float | None]:
+    def beside(others: dict[str, str]) -> dict[str, float | None]:
         """Cost of each, and its ratio to another one."""
         figures: dict[str, float | None] = {}
-        for kind in (f"{kind}{suffix}" for kind in kinds):
+        for kind, other in others.items():
             figures |= {f"{kind}_us": cost(kind), f"{kind}_ratio": ratio(kind, other)}
         return figures
 
@@ -192,8 +193,8 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
         "apart_us": cost("apart"),
         "apart_ratio": ratio("apart", "recipe"),
         "ratio": ratio("ours", "recipe"),
-        **beside(OTHERS, "", "ours"),
-        **beside(PAIRS, "_pairs", "recipe"),
+        **beside(dict.fromkeys(OTHERS, "ours")),
+        **beside({f"{kind}_pairs": other for kind, other in PAIRS.items()}),
         "old_us": cost("old"),
         "old_ratio": ratio("ours", "old"),
         **{

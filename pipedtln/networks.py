@@ -39,7 +39,7 @@ and takes a third to an eighth of its time.)"""
 DEAREST = 4.0
 """Times int8's cost above which others of the same size are passed over.
 
-On x86-64 with VNNI row8 costs 1.1-1.2 times as much and block8 1.6-2.1; where onnxruntime lacks a
+On x86-64 with VNNI row8 costs 1.1-1.2 times as much and block8 1.4-1.9; where onnxruntime lacks a
 fast way for 8 bits, its products take twenty times as long.
 """
 MOST_LOAD = 0.4

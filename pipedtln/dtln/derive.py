@@ -35,12 +35,13 @@ class _Builder:
     libraries: tuple[str, ...]
     install: str
     build: Callable[[StageWeights[Tensor]], tuple[bytes, ...]]
-    """Makes a stage, and the same for two frames if there is such."""
+    """Makes a stage, and the same for two frames."""
     runtime: Callable[[], Runtime]
 
 
 def _graph(weights: StageWeights[Tensor]) -> tuple[bytes, ...]:
-    return (build_graph(weights).SerializeToString(deterministic=True),)
+    graphs = (build_graph(weights, frames=frames) for frames in (1, 2))
+    return tuple(graph.SerializeToString(deterministic=True) for graph in graphs)
 
 
 def _files(weights: StageWeights[Tensor]) -> tuple[bytes, ...]:
@@ -102,9 +103,7 @@ def build(model: Model, source: Located, folder: Path) -> None:
         for name, content in zip(names, builder.build(read_weights(path)), strict=True):
             (folder / name).write_bytes(content)
         given = _trial(LiteRuntime().stage(path, (size,) * heard, size), heard, size)
-        built = builder.runtime().stage(
-            folder / names[0], (size,) * heard, size, pairs=len(names) > 1
-        )
+        built = builder.runtime().stage(folder / names[0], (size,) * heard, size, pairs=True)
         made = _trial(built, heard, size)
         error = float(np.sum((given - made) ** 2))
         # Written so that a NaN fails, too.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipedtln.dtln.blockwise import LAYERS, state_names
+from pipedtln.dtln.runtime import pair_beside
 from pipedtln.dtln.tensor import Tensor
 from pipedtln.errors import ModelError
 
@@ -79,8 +80,13 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A state that fades out would end in denormal numbers, which are slow.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        one = self._loaded(path, options)
+        two = self._loaded(pair_beside(path), options) if pairs else None
+        return OnnxStage(one, two, path, inputs, output)
+
+    def _loaded(self, path: Path, options: Any) -> Any:
         try:
-            session = self._library.InferenceSession(
+            return self._library.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except self._failures as error:
@@ -88,48 +94,41 @@ class OnnxRuntime:
                 f"{path} cannot be loaded ({_one_line(error)}). "
                 "Delete it and run: pipedtln models fetch"
             ) from error
-        return OnnxStage(session, path, inputs, output)
 
 
 class OnnxStage:
-    """A stage on an onnxruntime session.
+    """A stage on an onnxruntime session, and perhaps on another one for two frames at once.
 
-    All tensors are bound to arrays of this object once. Two bindings take turns: the state that
-    one writes is the state that the other reads.
+    All tensors are bound to arrays of this object once. Two bindings of each session take turns:
+    the state that one writes is the state that the other reads, whichever session is next.
     """
 
-    def __init__(self, session: Any, path: Path, inputs: tuple[int, ...], output: int) -> None:
-        given = {tensor.name: tuple(tensor.shape) for tensor in session.get_inputs()}
-        made = {tensor.name: tuple(tensor.shape) for tensor in session.get_outputs()}
-        units = given.get(_STATES[0], (1, 0))[1]
-        states = dict.fromkeys(_STATES, (1, units))
-        if given != {"x": (len(inputs), inputs[0]), **states} or made != {
-            "y": (1, output),
-            **{f"next_{name}": shape for name, shape in states.items()},
-        }:
-            raise ModelError(
-                f"{path} is not the network stage it is said to be (inputs {given}, "
-                f"outputs {made}). Delete it and run: pipedtln models fetch"
-            )
-        heard: Tensor = np.zeros((len(inputs), inputs[0]), np.float32)
-        told: Tensor = np.zeros((1, output), np.float32)
-        self._rows = tuple(heard)
-        self._told: Tensor = told[0]
-        self._states: list[dict[str, Tensor]] = [
-            {name: np.zeros((1, units), np.float32) for name in _STATES} for _ in range(2)
-        ]
-        self._this, self._next = (
-            self._bound(session, heard, told, before, after)
-            for before, after in (self._states, self._states[::-1])
-        )
+    def __init__(
+        self, one: Any, two: Any | None, path: Path, inputs: tuple[int, ...], output: int
+    ) -> None:
+        units = {tensor.name: tensor.shape for tensor in one.get_inputs()}.get(_STATES[0], (1, 0))
+        states = [{name: np.zeros((1, units[1]), np.float32) for name in _STATES} for _ in range(2)]
+        self._states: list[dict[str, Tensor]] = states
+        self._one = _Bound(one, path, (len(inputs), 1, inputs[0]), output, states)
+        self._two = two and _Bound(two, path, (len(inputs), 2, inputs[0]), output, states)
+        self._turn = 0
+
+    @property
+    def pairs(self) -> bool:
+        """Whether :meth:`run_two` may be called."""
+        return self._two is not None
 
     def run(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         """Infer one frame; see :class:`pipedtln.dtln.runtime.Stage`."""
-        for row, value in zip(self._rows, inputs):  # noqa: B905 - sizes are held by the caller
-            row[:] = value
-        self._this()
-        self._this, self._next = self._next, self._this
-        out[:] = self._told
+        self._one.run(self._turn, inputs, out)
+        self._turn = 1 - self._turn
+
+    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Infer two frames; see :class:`pipedtln.dtln.runtime.PairStage`."""
+        two = self._two
+        assert two is not None
+        two.run(self._turn, inputs, out)
+        self._turn = 1 - self._turn
 
     def reset(self) -> None:
         """Zero the state, as if newly made."""
@@ -137,21 +136,70 @@ class OnnxStage:
             for part in state.values():
                 part.fill(0.0)
 
-    def _bound(
+
+class _Bound:
+    """A session and the arrays that it reads and writes.
+
+    Parameters
+    ----------
+    heard : signals, frames that are inferred at once, and size of each
+    output : size of what is told of each frame
+    states : two places for the state
+    """
+
+    def __init__(
         self,
         session: Any,
-        heard: Tensor,
-        told: Tensor,
-        before: dict[str, Tensor],
-        after: dict[str, Tensor],
-    ) -> Callable[[], None]:
-        """The session on these arrays, which must live as long as what is returned."""
-        binding = session.io_binding()
-        for name, array in (("x", heard), *before.items()):
-            binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        for name, array in (("y", told), *((f"next_{name}", a) for name, a in after.items())):
-            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        return partial(session.run_with_iobinding, binding)
+        path: Path,
+        heard: tuple[int, int, int],
+        output: int,
+        states: list[dict[str, Tensor]],
+    ) -> None:
+        signals, frames, size = heard
+        given = {tensor.name: tuple(tensor.shape) for tensor in session.get_inputs()}
+        made = {tensor.name: tuple(tensor.shape) for tensor in session.get_outputs()}
+        shapes = {name: state.shape for name, state in states[0].items()}
+        if given != {"x": (signals * frames, size), **shapes} or made != {
+            "y": (frames, output),
+            **{f"next_{name}": shape for name, shape in shapes.items()},
+        }:
+            raise ModelError(
+                f"{path} is not the network stage it is said to be (inputs {given}, "
+                f"outputs {made}). Delete it and run: pipedtln models fetch"
+            )
+        x: Tensor = np.zeros((frames * signals, size), np.float32)
+        y: Tensor = np.zeros((frames, output), np.float32)
+        # A frame's signals lie together; those who call give each signal's frames together.
+        self._heard = (
+            tuple(x.reshape(frames, signals, size).swapaxes(0, 1)) if frames > 1 else (*x,)
+        )
+        self._told: Tensor = y if frames > 1 else y[0]
+        self._infer = [
+            _binding(session, x, y, before, after) for before, after in (states, states[::-1])
+        ]
+
+    def run(self, turn: int, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Infer from the state in one of the two places to that in the other."""
+        for array, value in zip(self._heard, inputs):  # noqa: B905 - sizes are held by the caller
+            array[:] = value
+        self._infer[turn]()
+        out[:] = self._told
+
+
+def _binding(
+    session: Any,
+    x: Tensor,
+    y: Tensor,
+    before: dict[str, Tensor],
+    after: dict[str, Tensor],
+) -> Callable[[], None]:
+    """The session on these arrays, which must live as long as what is returned."""
+    binding = session.io_binding()
+    for name, array in (("x", x), *before.items()):
+        binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+    for name, array in (("y", y), *((f"next_{name}", one) for name, one in after.items())):
+        binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+    return partial(session.run_with_iobinding, binding)
 
 
 def _one_line(error: BaseException) -> str:

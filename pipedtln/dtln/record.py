@@ -10,11 +10,11 @@ from pipedtln.dtln import blockwise, rowwise
 from pipedtln.dtln.manifest import digest
 
 FILES = {
-    "block8": (("stage_1.onnx",), ("stage_2.onnx",)),
+    "block8": (("stage_1.onnx", "pair_1.onnx"), ("stage_2.onnx", "pair_2.onnx")),
     "row8": (("stage_1.tflite", "pair_1.tflite"), ("stage_2.tflite", "pair_2.tflite")),
 }
 """Names of what is built of each stage, by precision: the stage, and the same for two frames at a
-time where there is such."""
+time."""
 FORMATS = {"block8": blockwise.FORMAT, "row8": rowwise.FORMAT}
 RECORD = "built.json"
 

@@ -244,9 +244,14 @@ class _Loaded:
             before.fill(0.0)
 
 
+def pair_beside(path: Path) -> Path:
+    """Where the same stage for two frames is kept, if it was built."""
+    return path.with_name(path.name.replace("stage", "pair"))
+
+
 def _for_two(path: Path) -> dict[str, Any]:
     """The same stage for two frames: built beside it, or to be made of it in memory."""
-    beside = path.with_name(path.name.replace("stage", "pair"))
+    beside = pair_beside(path)
     if beside != path and beside.is_file():
         return {"model_path": str(beside)}
     return {"model_content": build_file(read_any_weights(path), frames=2)}

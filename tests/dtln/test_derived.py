@@ -36,7 +36,7 @@ needs_onnx = pytest.mark.skipif(
     reason=f"not installed: {', '.join(missing_builders('block8'))}",
 )
 PRECISIONS = ["row8", pytest.param("block8", marks=needs_onnx)]
-LEAST_DB = {"row8": 35.0, "block8": 34.5}
+LEAST_DB = {"row8": 35.0, "block8": 35.0}
 LEAST_BETTER_DB = {"row8": 6.0, "block8": 4.0}
 
 
@@ -108,15 +108,16 @@ def test_threads_do_not_change_the_sound(precision: str, models: Path) -> None:
 
 def test_weights_are_rounded_in_blocks_of_their_own() -> None:
     random = np.random.default_rng(1)
-    matrix = random.standard_normal((5, 70)).astype(np.float32)
+    matrix = random.standard_normal((5, 2 * BLOCK + 6)).astype(np.float32)
     matrix[:, :BLOCK] *= 1000.0
     matrix[3] = 0.0
+    columns = matrix.shape[1]
     steps, scales = blockwise.quantize(matrix)
     assert (steps.shape, scales.shape) == ((5, 3, BLOCK), (5, 3))
     restored = ((steps.astype(np.float32) - 128) * scales[:, :, None]).reshape(5, -1)
-    assert not restored[:, 70:].any()
-    error = np.abs(restored[:, :70] - matrix)
-    allowed = np.repeat(scales, BLOCK, axis=1)[:, :70] * 0.5001
+    assert not restored[:, columns:].any()
+    error = np.abs(restored[:, :columns] - matrix)
+    allowed = np.repeat(scales, BLOCK, axis=1)[:, :columns] * 0.5001
     assert (error <= allowed).all()
     assert (error[:, BLOCK:] < 0.02).all(), "a loud block must not coarsen its neighbours"
 
@@ -274,5 +275,7 @@ def test_a_wrong_graph_is_named(models: Path, tmp_path: Path) -> None:
 def test_the_same_weights_make_the_same_files(precision: str, models: Path, tmp_path: Path) -> None:
     model = load_manifest().model(f"aec-128-{precision}")
     build(model, locate_model("aec-128-float"), tmp_path)
-    made = [path.read_bytes() for path in sorted(tmp_path.glob("stage_*"))]
-    assert made == [path.read_bytes() for path in locate_model(model.name).files]
+    kept = locate_model(model.name).files[0].parent
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(made) == 5
+    assert made == {path.name: path.read_bytes() for path in kept.iterdir()}
