@@ -168,14 +168,12 @@ class _Bound:
                 f"outputs {made}). Delete it and run: pipedtln models fetch"
             )
         x: Tensor = np.zeros((frames * signals, size), np.float32)
-        y: Tensor = np.zeros((frames, output), np.float32)
+        self._told: Tensor = np.zeros((frames, output), np.float32)
         # A frame's signals lie together; those who call give each signal's frames together.
-        self._heard = (
-            tuple(x.reshape(frames, signals, size).swapaxes(0, 1)) if frames > 1 else (*x,)
-        )
-        self._told: Tensor = y if frames > 1 else y[0]
+        self._heard = tuple(x.reshape(frames, signals, size).swapaxes(0, 1))
         self._infer = [
-            _binding(session, x, y, before, after) for before, after in (states, states[::-1])
+            _binding(session, x, self._told, before, after)
+            for before, after in (states, states[::-1])
         ]
 
     def run(self, turn: int, inputs: tuple[Tensor, ...], out: Tensor) -> None:
