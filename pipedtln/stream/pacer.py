@@ -16,6 +16,7 @@ from collections import deque
 import numpy as np
 
 from pipedtln.processor import HOP, Block
+from pipedtln.stream.margin import AGAIN_HOPS, Margin
 from pipedtln.stream.resample import DriftResampler
 
 BLOCK_HOPS = 25
@@ -29,9 +30,6 @@ FEW = 2
 and a queue made longer for that would be made shorter again afterwards."""
 LATE_HOPS = 4
 """Hops one after the other that came too late, after which the rest is put further back."""
-AGAIN_HOPS = 50
-"""Hops (0.4 s) within which a second late one, or after a start the first, shows a queue that is
-too thin rather than a machine that was busy once."""
 GROSS_LATE = 4 * HOP
 """Samples (32 ms) of lateness that no hop to come can make up for."""
 CUT_BLOCKS = 3
@@ -51,24 +49,9 @@ SLACK = 32
 """Samples (2 ms) off the margin that are left alone: scheduling moves the level by as much."""
 MOST_AT_ONCE = 160
 """Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
-RAISE = 48
-"""Samples (3 ms) that an underrun adds to the margin, if there was another one lately."""
-LATELY_HOPS = 7_500
-"""Hops (1 min) in which a second underrun shows a margin that is too thin. A machine that is late
-less often than that is heard seldom, and by how much it will be the next time nobody knows: more
-latency would be paid all the time."""
+KNOWN_BLOCKS = 5
+"""Blocks (1 s) after which it is known how empty the queue usually gets."""
 UNSEEN = 1 << 30
-LOWER_HOPS = 37_500
-"""Hops (5 min) without underrun after which half of what underruns added is taken away again: each
-trial of a thinner margin may be heard."""
-
-
-def least_margin(period: int) -> int:
-    """Samples that shall remain at the emptiest where sound comes ``period`` samples at a time.
-
-    Whoever asks for long periods to save wake-ups is no less ready to wait for late ones.
-    """
-    return period * 3 // 4
 
 
 class OutputPacer:
@@ -81,7 +64,7 @@ class OutputPacer:
     """
 
     def __init__(self, more: int = 400, gross: int = 1280) -> None:
-        self._more = more
+        self._margin = Margin(more)
         self._gross = gross
         self._resampler = DriftResampler(capacity=4 * HOP)
         self._out = np.zeros(2 * HOP, dtype=np.float32)
@@ -105,33 +88,29 @@ class OutputPacer:
         """
         self._period = period
         self._most_excess = max(CUT, period)
-        self._least_margin = self.margin = least_margin(period)
+        self._margin.reset(period)
         self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
         self._block_least = UNSEEN
+        self._usual = -UNSEEN
         self._seen = 0
         self._owed = 0
         self._second = False
         self._cut = 0
         self._lasting = 0
         self._fade_in = False
-        self._quiet_hops = 0
-        self._since_underrun = UNSEEN
         self._started = False
         self._late = 0
         self._since_late = 0
         self._resampler.reset()
 
-    def underrun(self) -> None:
-        """The queue ran dry: ask for a greater margin, unless that happens seldom.
+    @property
+    def margin(self) -> int:
+        """Samples that shall remain in the queue at the emptiest."""
+        return self._margin.samples
 
-        What runs dry within :data:`AGAIN_HOPS` of an underrun is part of it.
-        """
-        self._quiet_hops = 0
-        if self._since_underrun <= AGAIN_HOPS:
-            return
-        if self._since_underrun <= LATELY_HOPS:
-            self.margin = min(self.margin + RAISE, self._least_margin + self._more)
-        self._since_underrun = 0
+    def underrun(self) -> None:
+        """The queue ran dry: ask for a greater margin, unless that happens seldom."""
+        self._margin.underrun()
 
     def gap(self, queued: int, ahead: int = 0) -> int:
         """Silence to put before the next hop: at the start, and where sound goes lost.
@@ -174,9 +153,10 @@ class OutputPacer:
         -------
         float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
         """
-        self._since_underrun += 1
+        margin = self._margin
+        margin.hop(self._usual - queued - self.corrected)
         # The level swings by a period: what is always there is less.
-        excess = queued - self.margin - (self._period - HOP)
+        excess = queued - margin.samples - (self._period - HOP)
         too_much = excess if excess > self._gross else self._lasting
         if self._cut == 0 and too_much > self._most_excess:
             # A number of hops, not a level to reach: a device that pauses would never reach it.
@@ -215,15 +195,12 @@ class OutputPacer:
         # Every sample taken out lowers the level by one: counted in, what was seen still holds.
         self._block_least = min(self._block_least, queued + self.corrected)
         self._seen += 1
-        self._quiet_hops += 1
         if self._seen % BLOCK_HOPS:
             return
         self._lowest.append(self._block_least)
         self._block_least = UNSEEN
-        if self._quiet_hops >= LOWER_HOPS and self.margin > self._least_margin:
-            more = (self.margin - self._least_margin) // 2
-            self.margin = self._least_margin + (more if more >= RAISE // 2 else 0)
-            self._quiet_hops = 0
+        if len(self._lowest) >= KNOWN_BLOCKS:
+            self._usual = sorted(self._lowest)[len(self._lowest) // 2]
         excess = [least - self.margin - self.corrected for least in self._lowest]
         self._lasting = min(excess[-CUT_BLOCKS:]) if len(excess) >= CUT_BLOCKS else 0
         if self._owed or self._lasting > self._most_excess:
@@ -241,6 +218,7 @@ class OutputPacer:
         """Look at the queue afresh: what was seen no longer holds."""
         self._lowest.clear()
         self._block_least = UNSEEN
+        self._usual = -UNSEEN
         self._seen = 0
 
 

@@ -238,6 +238,7 @@ def test_underruns_of_one_stall_count_as_one() -> None:
     assert pacer.margin == least
     run_dry(pacer, 1, every_s=1)
     run_dry(pacer, 5, every_s=0.05)
+    run_dry(pacer, 1, every_s=0.5)
     assert least < pacer.margin <= least + 96
 
 

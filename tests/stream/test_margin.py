@@ -1,0 +1,89 @@
+"""How much sound stands ready, after what lateness."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipedtln.processor import HOP, SAMPLE_RATE
+from pipedtln.stream.margin import RAISE, Margin, least_margin
+from tests.stream.test_pacer import run
+
+MORE = 400
+LEAST = least_margin(HOP)
+MOST = LEAST + MORE
+
+
+def hops(margin: Margin, seconds: float, late: int = 0) -> None:
+    for _ in range(round(seconds * SAMPLE_RATE / HOP)):
+        margin.hop(late)
+
+
+def dry(margin: Margin, late: int, then_s: float) -> None:
+    """An underrun by that lateness, and what follows."""
+    margin.underrun()
+    margin.hop(late)
+    hops(margin, then_s)
+
+
+def test_two_underruns_within_a_minute_are_covered_at_once() -> None:
+    margin = Margin(MORE)
+    dry(margin, 300, 50)
+    assert margin.samples == LEAST
+    dry(margin, 350, 1)
+    assert margin.samples == 300 + RAISE
+
+
+def test_what_no_margin_would_cover_adds_nothing() -> None:
+    margin = Margin(MORE)
+    for _ in range(20):
+        dry(margin, MOST + 1, 30)
+    assert margin.samples == LEAST
+
+
+def test_a_long_stall_between_leaves_what_the_others_need() -> None:
+    margin = Margin(MORE)
+    for late in (200, 2000, 220):
+        dry(margin, late, 20)
+    assert margin.samples == 220 + RAISE
+
+
+def test_margin_never_exceeds_what_may_be_added() -> None:
+    margin = Margin(MORE)
+    for _ in range(200):
+        dry(margin, MOST - RAISE, 5)
+    assert margin.samples == MOST
+
+
+@pytest.mark.parametrize(("late", "left"), [(0, LEAST + MORE // 2), (300, 300 + RAISE)])
+def test_calm_halves_what_was_added_but_for_what_is_used(late: int, left: int) -> None:
+    margin = Margin(MORE)
+    dry(margin, MOST - RAISE, 30)
+    dry(margin, MOST - RAISE, 1)
+    assert margin.samples == MOST
+    for _ in range(10):
+        hops(margin, 29.9)
+        margin.hop(late)
+    hops(margin, 2)
+    assert margin.samples == left
+
+
+def test_long_stalls_do_not_keep_a_margin_that_they_could_not_use() -> None:
+    margin = Margin(MORE)
+    dry(margin, 300, 30)
+    dry(margin, 300, 30)
+    assert margin.samples > LEAST
+    for _ in range(60):
+        dry(margin, 5000, 61)
+    assert margin.samples == LEAST
+
+
+def test_machine_that_is_late_again_and_again_is_heard_only_at_first() -> None:
+    stalls = {20.0 * i: 0.018 if i % 3 else 0.025 for i in range(1, 170)}
+    early, whole = (
+        run(seconds, period_ms=16.0, stalls={at: s for at, s in stalls.items() if at < seconds - 5})
+        for seconds in (300, 3500)
+    )
+    soon, in_all = early.device.underruns, whole.device.underruns
+    print(f"{len(stalls)} stalls, {soon} underruns in the first five minutes, {in_all} in all")
+    assert 0 < soon < 6
+    assert in_all <= 2 * soon
