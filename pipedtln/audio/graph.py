@@ -14,7 +14,7 @@ import select
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -189,9 +189,13 @@ class Graph:
         poll.register(control.get_fd(), select.POLLIN)
         poll.register(self._bell, select.POLLIN)
         iterate, sleep = control.iterate, poll.poll
+        rung = (self._bell, select.POLLIN)
         control.enter()
         while not self._ending:
-            sleep()
+            if rung in sleep():
+                # Whether or not a job is left: one may have been done before its bell was rung, and
+                # a bell that is not read rings for ever.
+                os.eventfd_read(self._bell)
             self.turns += 1
             iterate(0)
             while due:
@@ -205,8 +209,6 @@ class Graph:
         control.leave()
 
     def _work_off(self) -> None:
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
         while self._jobs:
             work, answer = self._jobs.pop(0)
             try:

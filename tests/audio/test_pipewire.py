@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipedtln.audio.api import Route
+from pipedtln.audio.graph import Graph
 from pipedtln.audio.pipewire import PipeWireBackend, PipeWireSession
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
@@ -152,3 +155,31 @@ def test_server_that_goes_ends_the_session_and_is_found_again(
     again = backend.open(route(pipewire), nothing)
     assert hears(again)
     again.close()
+
+
+def test_a_bell_that_rings_after_its_job_is_done_does_not_ring_for_ever(
+    pipewire: PrivateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", pipewire.env["XDG_RUNTIME_DIR"])
+    graph = Graph()
+    ring = os.eventfd_write
+
+    def ring_late(bell: int, by: int) -> None:
+        # Anything else that turns the thread in between has it do the job.
+        ring(bell, by)
+        assert done.wait(3.0)
+        ring(bell, by)
+
+    try:
+        done = threading.Event()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "eventfd_write", ring_late)
+            graph.do(done.set)
+        time.sleep(0.5)
+        before = graph.turns
+        time.sleep(1.0)
+        turns = graph.turns - before
+        print(f"{turns} turns in a second")
+        assert turns < 50
+    finally:
+        graph.close()

@@ -124,6 +124,7 @@ def test_without_matplotlib_one_line_says_how_to_get_it(mic: Path) -> None:
         (["mic.wav", "-o", "out.wav", "--ref", "ref.wav", "--model", "ns-int8"], "reference"),
     ],
 )
+@pytest.mark.usefixtures("models")
 def test_what_cannot_be_used_is_told_in_one_line_with_exit_code_2(
     mic: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
