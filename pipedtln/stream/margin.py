@@ -51,8 +51,8 @@ class Margin:
         """Start anew with what is right for ``period`` samples at a time."""
         self._least = self.samples = least_margin(period)
         self._now = 0
-        self._dry_at = self._dry_before = _LONG_AGO
-        self._deciding = False
+        self._dry_at = _LONG_AGO
+        self._again = False
         self._used = self._used_before = 0
         self._wanted = 0
         self._calm_from = 0
@@ -61,10 +61,8 @@ class Margin:
         """The queue ran dry. What runs dry within :data:`AGAIN_HOPS` of that is part of it."""
         if self._now - self._dry_at <= AGAIN_HOPS:
             return
-        if self._deciding:
-            self._decide()
-        self._dry_before, self._dry_at = self._dry_at, self._now
-        self._deciding = True
+        self._again = self._now - self._dry_at <= LATELY_HOPS
+        self._dry_at = self._now
         # From here on that of this underrun.
         self._used_before, self._used = self._used, 0
 
@@ -72,15 +70,14 @@ class Margin:
         """A hop has come ``late`` samples later than usual."""
         self._now += 1
         self._used = max(self._used, late)
-        if self._deciding:
-            if self._now - self._dry_at > AGAIN_HOPS:
-                self._decide()
-        elif self._now - self._calm_from >= LOWER_HOPS:
+        since = self._now - self._dry_at
+        if since == AGAIN_HOPS + 1:
+            self._decide()
+        elif since > AGAIN_HOPS and self._now - self._calm_from >= LOWER_HOPS:
             self._lower()
 
     def _decide(self) -> None:
         """Raise the margin for the last underrun, all of which has been seen, or leave it."""
-        self._deciding = False
         wanted, before = self._used + RAISE, self._wanted
         self._wanted = wanted
         most = self._least + self._more
@@ -90,10 +87,8 @@ class Margin:
         else:
             self._used = 0
             self._calm_from = self._now
-        if self._dry_at - self._dry_before > LATELY_HOPS:
-            return
         both = min(wanted, before)
-        if both <= most:
+        if self._again and both <= most:
             # Where it had not been late by as much, the server has its own reasons.
             self.samples = min(most, both if both > self.samples else self.samples + RAISE)
 

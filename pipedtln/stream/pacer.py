@@ -70,6 +70,7 @@ class OutputPacer:
         self._out = np.zeros(2 * HOP, dtype=np.float32)
         self._rise = np.linspace(1 / HOP, 1, HOP, dtype=np.float32)
         self._before_cut = np.zeros(HOP, dtype=np.float32)
+        self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
         self._blend = np.zeros(HOP, dtype=np.float32)
         self.dropped = 0
         """Samples cut out."""
@@ -89,10 +90,7 @@ class OutputPacer:
         self._period = period
         self._most_excess = max(CUT, period)
         self._margin.reset(period)
-        self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
-        self._block_least = UNSEEN
-        self._usual = -UNSEEN
-        self._seen = 0
+        self._forget()
         self._owed = 0
         self._second = False
         self._cut = 0
@@ -102,6 +100,13 @@ class OutputPacer:
         self._late = 0
         self._since_late = 0
         self._resampler.reset()
+
+    def _forget(self) -> None:
+        """Look at the queue afresh: what was seen no longer holds."""
+        self._lowest.clear()
+        self._block_least = UNSEEN
+        self._usual = -UNSEEN
+        self._seen = 0
 
     @property
     def margin(self) -> int:
@@ -153,10 +158,9 @@ class OutputPacer:
         -------
         float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
         """
-        margin = self._margin
-        margin.hop(self._usual - queued - self.corrected)
+        self._margin.hop(self._usual - queued - self.corrected)
         # The level swings by a period: what is always there is less.
-        excess = queued - margin.samples - (self._period - HOP)
+        excess = queued - self.margin - (self._period - HOP)
         too_much = excess if excess > self._gross else self._lasting
         if self._cut == 0 and too_much > self._most_excess:
             # A number of hops, not a level to reach: a device that pauses would never reach it.
@@ -201,7 +205,8 @@ class OutputPacer:
         self._block_least = UNSEEN
         if len(self._lowest) >= KNOWN_BLOCKS:
             self._usual = sorted(self._lowest)[len(self._lowest) // 2]
-        excess = [least - self.margin - self.corrected for least in self._lowest]
+        wanted = self.margin + self.corrected
+        excess = [least - wanted for least in self._lowest]
         self._lasting = min(excess[-CUT_BLOCKS:]) if len(excess) >= CUT_BLOCKS else 0
         if self._owed or self._lasting > self._most_excess:
             return
@@ -213,13 +218,6 @@ class OutputPacer:
         self._blend *= self._rise
         self._blend += self._before_cut
         return self._blend
-
-    def _forget(self) -> None:
-        """Look at the queue afresh: what was seen no longer holds."""
-        self._lowest.clear()
-        self._block_least = UNSEEN
-        self._usual = -UNSEEN
-        self._seen = 0
 
 
 def _astray(excess: list[int]) -> int:

@@ -161,7 +161,7 @@ def test_a_bell_that_rings_after_its_job_is_done_does_not_ring_for_ever(
     pipewire: PrivateServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", pipewire.env["XDG_RUNTIME_DIR"])
-    graph = Graph()
+    graph, done = Graph(), threading.Event()
     ring = os.eventfd_write
 
     def ring_late(bell: int, by: int) -> None:
@@ -171,7 +171,6 @@ def test_a_bell_that_rings_after_its_job_is_done_does_not_ring_for_ever(
         ring(bell, by)
 
     try:
-        done = threading.Event()
         with monkeypatch.context() as patch:
             patch.setattr(os, "eventfd_write", ring_late)
             graph.do(done.set)
