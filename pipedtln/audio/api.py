@@ -107,6 +107,10 @@ class Session(Protocol):
         """Times that the output ran dry."""
 
     @property
+    def held_back(self) -> int:
+        """Samples of the microphone that wait in the server even after it has just sent some."""
+
+    @property
     def failure(self) -> str | None:
         """Why the streams ended by themselves, or None while they live."""
 

@@ -57,6 +57,7 @@ class MemorySession:
         self.ref = Ring(route.sample_rate)
         self.counters = Counters()
         self.closed = False
+        self.held_back = 0
         self._wake = wake
         self._failure: str | None = None
         self._sound = np.zeros(0, dtype=np.float32)

@@ -160,6 +160,9 @@ class PipeWireSession:
         """Always, where there is a reference: both are channels of one stream."""
         return self._route.has_reference
 
+    held_back = 0
+    """Nothing: what a cycle brings is there when it is over."""
+
     @property
     def underruns(self) -> int:
         """Times that the output ran dry."""

@@ -144,6 +144,9 @@ class PortAudioSession:
         """Whether the reference is a channel of the microphone's card."""
         return self._route.ref_channel is not None
 
+    held_back = 0
+    """Nothing: a card's own periods are asked for."""
+
     @property
     def underruns(self) -> int:
         """Times that the output ran dry."""

@@ -41,6 +41,12 @@ QUEUE_SECONDS = 0.25
 REPORTS = 10
 """The server's last reports on a recording stream, of which the middle ones' mean is told.
 PipeWire's count what waits for a fragment to be full: 5 ms, 11 or none, as the moment is."""
+SWING = 1 / 3
+"""Part of a fragment by which what waits for one to be full swings on PipeWire: cycles are powers
+of two in samples of 48 kHz, fragments of 8, 16 and 32 ms three times such a power. Where cycles are
+shorter it swings by less, which the least of several reports leaves out."""
+ROUNDED = 2
+"""Samples by which it is off, for cycles are no whole number of samples of 16 kHz."""
 MONO = ("mono",)
 SILENCE = 1024
 """Samples of silence sent at a time."""
@@ -126,6 +132,9 @@ class PulseSession:
         self._frame_bytes: dict[int, int] = {}
         self._ages: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=REPORTS))
         """Milliseconds by which the newest sound of each recording stream was old when told of."""
+        self.held_back = 0
+        """Samples of the microphone that wait in the server even after it has just sent some."""
+        self._held_back: deque[int] = deque(maxlen=REPORTS)
         self._channels = route.channels if picks_channels(route) else MONO
         mic, ref = choose_channels(
             len(self._channels), route.mic, route.mic_channel, route.ref_channel
@@ -139,7 +148,7 @@ class PulseSession:
             self._undo = undo
             # The output first: the microphone's callback is what starts the work.
             self._out = self._connect_playback(route)
-            self._ref = 0
+            self._ref = self._mic = 0
             if route.ref and not self.paired:
                 self._ref = self._connect_record(route.ref, "reference", MONO)
             self._mic = self._connect_record(route.mic, "microphone", self._channels)
@@ -304,9 +313,20 @@ class PulseSession:
         told = self._lib.pa_stream_get_timing_info(stream)
         if told:
             timing = told.contents
-            unread = (timing.write_index - timing.read_index) / self._frame_bytes[stream]
+            unread = (timing.write_index - timing.read_index) // self._frame_bytes[stream]
             buffered = (timing.source_usec - timing.sink_usec) / 1000
             self._ages[stream].append(buffered + unread * 1000 / self._route.sample_rate)
+            if stream == self._mic and timing.write_index:
+                self._note_held_back(unread)
+
+    def _note_held_back(self, unread: int) -> None:
+        """Note what waits of the microphone in the server, of which the swing is left out.
+
+        PulseAudio sends all it has; there it is nothing.
+        """
+        apart = (unread + ROUNDED) % (self._route.period * SWING) - ROUNDED
+        self._held_back.append(max(0, round(apart)))
+        self.held_back = min(self._held_back)
 
     def _age(self, stream: int) -> float:
         """How old the newest sound of a recording stream usually is, in ms."""

@@ -46,6 +46,9 @@ class Port(Protocol):
     @property
     def underruns(self) -> int: ...
 
+    @property
+    def held_back(self) -> int: ...
+
     def write(self, block: Block) -> None: ...
 
     def jump(self, count: int) -> None: ...
@@ -240,6 +243,6 @@ class Engine:
             port.jump(gap)
             queued += gap
         self._queue_level += 0.02 * (queued - self._queue_level)
-        paced = self.pacer.pace(out, queued, ahead)
+        paced = self.pacer.pace(out, queued, ahead, port.held_back)
         if paced is not None:
             port.write(paced)

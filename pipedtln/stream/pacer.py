@@ -4,9 +4,10 @@ Each underrun, stall and clock difference leaves sound standing in the queue to 
 microphone. The pacer watches the least that stood there over the last seconds, but for the rare
 moments in which the machine was late, since those pass by themselves: what is never used is latency
 for nothing, and is taken out by playing 0.4 % faster; too thin a margin is thickened by playing
-0.4 % slower. Only a gross excess, as after a stall, is cut out, with a cross-fade; and
-a queue that runs dry again and again, as it may after the start, is filled at once: its sound is
-broken already.
+0.4 % slower. What a server holds back of the microphone until a fragment is full counts as well:
+that may change with every loss, and latency with it. Only a gross excess, as after a stall, is cut
+out, with a cross-fade; and a queue that runs dry again and again, as it may after the start, is
+filled at once: its sound is broken already.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from pipedtln.stream.resample import DriftResampler
 
 BLOCK_HOPS = 25
 """Hops (0.2 s) of which the least level is kept."""
+LONG_BLOCKS = 300
+"""Blocks (1 min) after which the queue is brought back to the margin from as little as
+:data:`NEAR`."""
 WINDOW_BLOCKS = 50
-"""Blocks (10 s) after which the queue is brought back to the margin, wherever it is."""
+"""Blocks (10 s) after which it is from :data:`SLACK`."""
 SOON_BLOCKS = 20
 """Blocks (4 s) after which it is, where it is far from it."""
-FEW = 2
-"""Blocks of a window that may be emptier than the rest: a machine that is late once is soon back,
-and a queue made longer for that would be made shorter again afterwards."""
+FEW, LONG_FEW = 2, 12
+"""Blocks of a window, and of a minute, that may be emptier than the rest: a machine that is late
+once is soon back, and a queue made longer for that would be made shorter again afterwards."""
 LATE_HOPS = 4
 """Hops one after the other that came too late, after which the rest is put further back."""
 GROSS_LATE = 4 * HOP
@@ -45,8 +49,11 @@ FASTER = ((127, 256 / 255), (128, 256 / 255))
 """Outputs and speed of the two hops that take one sample out: 7 cents, which no voice betrays."""
 SLOWER = ((128, 256 / 257), (129, 256 / 257))
 """The same for the two hops that put one sample in."""
-SLACK = 32
-"""Samples (2 ms) off the margin that are left alone: scheduling moves the level by as much."""
+SLACK = 48
+"""Samples (3 ms) off the margin that are left alone at first: the level moves by as much between a
+network that is quick and one that is not."""
+NEAR = 8
+"""Samples (0.5 ms) that are always left alone."""
 MOST_AT_ONCE = 160
 """Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
 KNOWN_BLOCKS = 5
@@ -70,7 +77,7 @@ class OutputPacer:
         self._out = np.zeros(2 * HOP, dtype=np.float32)
         self._rise = np.linspace(1 / HOP, 1, HOP, dtype=np.float32)
         self._before_cut = np.zeros(HOP, dtype=np.float32)
-        self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
+        self._lowest: deque[int] = deque(maxlen=LONG_BLOCKS)
         self._blend = np.zeros(HOP, dtype=np.float32)
         self.dropped = 0
         """Samples cut out."""
@@ -95,6 +102,7 @@ class OutputPacer:
         self._second = False
         self._cut = 0
         self._lasting = 0
+        self._most_held_back = 0
         self._fade_in = False
         self._started = False
         self._late = 0
@@ -145,7 +153,7 @@ class OutputPacer:
         self._forget()
         return max(0, self.margin + self._period - level)
 
-    def pace(self, hop: Block, queued: int, ahead: int = 0) -> Block | None:
+    def pace(self, hop: Block, queued: int, ahead: int = 0, held_back: int = 0) -> Block | None:
         """Adapt one hop.
 
         Parameters
@@ -153,14 +161,18 @@ class OutputPacer:
         hop : float32, shape (128,); the processed sound
         queued : samples in the queue just before this hop is written
         ahead : samples that will follow it at once
+        held_back : samples of the microphone that the server holds back at the least: where it
+            were more, as it has been, the queue would be as much shorter now
 
         Returns
         -------
         float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
         """
-        self._margin.hop(self._usual - queued - self.corrected)
+        self._most_held_back = max(self._most_held_back, held_back)
+        level = queued - (self._most_held_back - held_back)
+        self._margin.hop(self._usual - level - self.corrected)
         # The level swings by a period: what is always there is less.
-        excess = queued - self.margin - (self._period - HOP)
+        excess = level - self.margin - (self._period - HOP)
         too_much = excess if excess > self._gross else self._lasting
         if self._cut == 0 and too_much > self._most_excess:
             # A number of hops, not a level to reach: a device that pauses would never reach it.
@@ -180,7 +192,7 @@ class OutputPacer:
             hop = self._cross_fade(hop)
         if queued >= 0 or ahead < HOP:
             # (Otherwise a stall is being worked off, and the queue is not what it will be.)
-            self._watch(queued)
+            self._watch(level)
         self._resampler.push(hop)
         count, speed = len(hop), 1.0
         if self._owed:
@@ -194,19 +206,20 @@ class OutputPacer:
         self._resampler.pull(out, speed)
         return out
 
-    def _watch(self, queued: int) -> None:
+    def _watch(self, level: int) -> None:
         """Note the level; look at it once per block."""
         # Every sample taken out lowers the level by one: counted in, what was seen still holds.
-        self._block_least = min(self._block_least, queued + self.corrected)
+        self._block_least = min(self._block_least, level + self.corrected)
         self._seen += 1
         if self._seen % BLOCK_HOPS:
             return
         self._lowest.append(self._block_least)
         self._block_least = UNSEEN
-        if len(self._lowest) >= KNOWN_BLOCKS:
-            self._usual = sorted(self._lowest)[len(self._lowest) // 2]
         wanted = self.margin + self.corrected
         excess = [least - wanted for least in self._lowest]
+        if len(excess) >= KNOWN_BLOCKS:
+            recent = sorted(excess[-WINDOW_BLOCKS:])
+            self._usual = recent[len(recent) // 2] + wanted
         self._lasting = min(excess[-CUT_BLOCKS:]) if len(excess) >= CUT_BLOCKS else 0
         if self._owed or self._lasting > self._most_excess:
             return
@@ -232,8 +245,9 @@ def _astray(excess: list[int]) -> int:
         off = sorted(soon)[FEW]
         if off < -THIN or (len(soon) == SOON_BLOCKS and off > EXCESS):
             return off
-    if len(excess) == WINDOW_BLOCKS:
-        off = sorted(excess)[FEW]
-        if abs(off) > SLACK:
-            return off
+    for blocks, few, slack in ((WINDOW_BLOCKS, FEW, SLACK), (LONG_BLOCKS, LONG_FEW, NEAR)):
+        if len(excess) >= blocks:
+            off = sorted(excess[-blocks:])[few]
+            if abs(off) > slack:
+                return off
     return 0

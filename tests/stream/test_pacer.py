@@ -13,6 +13,7 @@ from pipedtln.stream.pacer import (
     AGAIN_HOPS,
     BLOCK_HOPS,
     CUT_BLOCKS,
+    NEAR,
     SLACK,
     WINDOW_BLOCKS,
     OutputPacer,
@@ -265,6 +266,32 @@ def test_underruns_raise_the_margin_and_calm_lowers_it() -> None:
     assert pacer.margin == least
 
 
+def test_what_the_server_holds_back_moves_no_latency() -> None:
+    """Whatever part of a fragment waits there, queue and what waits are as long together."""
+    pacer, latency = OutputPacer(), 0
+    zero = np.zeros(HOP, dtype=np.float32)
+    for held_back in (56, 0, 30, 56):
+        # What the server keeps to itself is not in the queue yet.
+        latency = latency or pacer.margin + held_back
+        for _ in range(30 * 125):
+            out = pacer.pace(zero, latency - held_back, held_back=held_back)
+            assert out is not None
+            latency += len(out) - HOP
+    assert pacer.corrected == 0
+
+
+def test_queue_covers_the_most_that_the_server_held_back() -> None:
+    pacer = OutputPacer()
+    zero = np.zeros(HOP, dtype=np.float32)
+    latency = pacer.margin
+    for held_back in (0, 80):
+        for _ in range(70 * 125):
+            out = pacer.pace(zero, latency - held_back, held_back=held_back)
+            assert out is not None
+            latency += len(out) - HOP
+    assert abs(latency - 80 - pacer.margin) <= NEAR
+
+
 def test_thin_queue_is_thickened() -> None:
     pacer, level = OutputPacer(), 10
     zero = np.zeros(HOP, dtype=np.float32)
@@ -297,11 +324,13 @@ def test_queue_that_is_thin_every_second_is_thickened() -> None:
     assert pacer.corrected < 0
 
 
-@pytest.mark.parametrize("off", [-40, 60, 120])
-def test_queue_comes_back_to_its_margin_and_stays(off: int) -> None:
+@pytest.mark.parametrize(
+    ("off", "seconds"), [(-60, 15), (60, 15), (120, 15), (-40, 65), (-20, 65), (20, 65)]
+)
+def test_queue_comes_back_to_its_margin_and_stays(off: int, seconds: int) -> None:
     pacer = OutputPacer()
     level = pacer.margin + off
-    pace_at(pacer, [level] * 15 * 125)
+    pace_at(pacer, [level] * seconds * 125)
     settled = pacer.corrected
     assert settled == off
     pace_at(pacer, [level] * 120 * 125)
@@ -314,6 +343,13 @@ def test_short_peak_is_not_cut() -> None:
     for i in range(4 * CUT_HOPS):
         assert pacer.pace(zero, 700 if i % CUT_HOPS else 150) is not None
     assert pacer.dropped == 0
+
+
+def test_network_that_is_quick_in_turns_moves_no_latency() -> None:
+    """Far end and silence alternate, and with them what a hop costs: 2 ms more and less."""
+    pacer = OutputPacer()
+    pace_at(pacer, ([pacer.margin] * 15 * 125 + [pacer.margin + 34] * 15 * 125) * 10)
+    assert pacer.corrected == 0
 
 
 @pytest.mark.parametrize("period", [HOP, 2 * HOP, 4 * HOP])
