@@ -1,12 +1,14 @@
 """Writes a stage as a TensorFlow Lite file, for one frame at a time or for several.
 
 Several frames share the reading of all weights but the recurrent ones, and the start of every
-operation: two at a time take three quarters of the time of two alone, and give the same.
+operation. What a large layer does for each frame is a graph of its own, run once a frame: else
+XNNPACK would keep the recurrent weights once for each frame, and none would still lie in the cache.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,11 @@ from pipedtln.dtln.weights import Matrix, Rounded, StageWeights
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
+APART_UNITS = 512
+"""Units of a layer from which what it does for each frame is a graph of its own. Running that costs
+some 4 us, which is more than smaller weights take to be read again."""
+_Part = Callable[["_Graph", Sequence[int]], list[int]]
+"""Adds some operations on values to a graph, and tells what they result in."""
 
 
 def build_file(weights: StageWeights[Matrix], frames: int = 1) -> bytes:
@@ -55,12 +62,14 @@ def build_file(weights: StageWeights[Matrix], frames: int = 1) -> bytes:
     for layer in range(2):
         past, cells = states[2 * layer : 2 * layer + 2]
         gates = graph.product(signal, weights.forward[layer], weights.bias[layer])
+        steps = [_step(weights.recurrent[layer], frame) for frame in range(frames)]
+        if frames > 1 and weights.units >= APART_UNITS:
+            shapes = [(1, 4 * weights.units), (1, weights.units), (1, weights.units)]
+            once = graph.apart(_step(weights.recurrent[layer], 0), shapes)
+            steps = [_of_row(once, frame) for frame in range(frames)]
         results = []
-        for frame in range(frames):
-            # Not one product of both: what goes into one is rounded in steps of one size, and
-            # a layer may hear what is far louder than its own last output.
-            fed_back = graph.product(past, weights.recurrent[layer])
-            past, cells = graph.lstm(graph.sum(graph.rows(gates, frame, 1), fed_back), cells)
+        for step in steps:
+            past, cells = step(graph, [gates, past, cells])
             results.append(past)
         signal = graph.concatenate(results, axis=0)
         given += [past, cells]
@@ -71,18 +80,43 @@ def build_file(weights: StageWeights[Matrix], frames: int = 1) -> bytes:
     return graph.file([*heard, *states], [graph.product(masked, weights.decoder), *given])
 
 
-class _Graph:
-    """Tensors and operations as they come; a value's rows are frames, of one signal or of both."""
+def _step(recurrent: Matrix, frame: int) -> _Part:
+    """One frame of a layer: from all frames' sums but for the past, and its last output and cells,
+    to its next output and cells."""
 
-    def __init__(self) -> None:
+    def step(graph: _Graph, values: Sequence[int]) -> list[int]:
+        gates, past, cells = values
+        # Not one product of both: what goes into one is rounded in steps of one size, and a layer
+        # may hear what is far louder than its own last output.
+        fed_back = graph.product(past, recurrent)
+        return graph.lstm(graph.sum(graph.rows(gates, frame, 1), fed_back), cells)
+
+    return step
+
+
+def _of_row(step: _Part, frame: int) -> _Part:
+    """The step of the only frame, given one of several."""
+    return lambda graph, values: step(graph, [graph.rows(values[0], frame, 1), *values[1:]])
+
+
+class _Graph:
+    """Tensors and operations as they come; a value's rows are frames, of one signal or of both.
+
+    Parameters
+    ----------
+    of : the graph whose file it is a part of, None for a file's first
+    """
+
+    def __init__(self, of: _Graph | None = None) -> None:
         self._schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
-        self._flatbuffers: Any = importlib.import_module("flatbuffers")
         self._tensors: list[Any] = []
         self._shapes: list[tuple[int, ...]] = []
-        self._buffers: list[Any] = [self._schema.BufferT()]  # the first is that of no constant
         self._weights: dict[int, int] = {}
-        self._codes: list[Any] = []
         self._operations: list[Any] = []
+        # The first buffer is that of no constant.
+        self._buffers: list[Any] = [self._schema.BufferT()] if of is None else of._buffers
+        self._codes: list[Any] = [] if of is None else of._codes
+        self._apart: list[Any] = []
 
     def tensor(self, shape: tuple[int, ...], kind: str = "FLOAT32", buffer: int = 0) -> int:
         entry = self._schema.TensorT()
@@ -122,13 +156,29 @@ class _Graph:
         variance = self._mean(self.multiply(level, level))
         return self.multiply(level, self.unary("RSQRT", self.sum(variance, self.constant(floor))))
 
-    def lstm(self, gates: int, cells: int) -> tuple[int, int]:
+    def lstm(self, gates: int, cells: int) -> list[int]:
         """A layer's output and its next cells, from the sums that go into its gates."""
         opening, keeping, candidate, telling = self._split(gates, 4)
         kept = self.multiply(self.unary("LOGISTIC", keeping), cells)
         added = self.multiply(self.unary("LOGISTIC", opening), self.unary("TANH", candidate))
         cells = self.sum(kept, added)
-        return self.multiply(self.unary("LOGISTIC", telling), self.unary("TANH", cells)), cells
+        return [self.multiply(self.unary("LOGISTIC", telling), self.unary("TANH", cells)), cells]
+
+    def apart(self, part: _Part, shapes: Sequence[tuple[int, ...]]) -> _Part:
+        """Make a part that takes values of these shapes a graph of its own, to be run often."""
+        graph = _Graph(self)
+        inputs = [graph.tensor(shape) for shape in shapes]
+        outputs = part(graph, inputs)
+        self._apart.append(graph._packed(f"part_{len(self._apart)}", inputs, outputs))
+        options = self._schema.StableHLOCompositeOptionsT()
+        options.name = "pipedtln.part"
+        options.version = 1
+        options.compositeAttributes = list(
+            importlib.import_module("flatbuffers.flexbuffers").Dumps({})
+        )
+        options.decompositionSubgraphIndex = len(self._apart)
+        results = [graph._shapes[output] for output in outputs]
+        return lambda at, values: at._add("STABLEHLO_COMPOSITE", [*values], results, options)
 
     def concatenate(self, values: list[int], axis: int) -> int:
         if len(values) == 1:
@@ -148,21 +198,24 @@ class _Graph:
         return self._add("SLICE", inputs, [shape], self._schema.SliceOptionsT())[0]
 
     def file(self, inputs: list[int], outputs: list[int]) -> bytes:
-        graph = self._schema.SubGraphT()
-        graph.name = b"main"
-        graph.tensors = self._tensors
-        graph.inputs = np.array(inputs, np.int32)
-        graph.outputs = np.array(outputs, np.int32)
-        graph.operators = self._operations
         model = self._schema.ModelT()
         model.version = _SCHEMA_VERSION
         model.description = b"pipedtln"
         model.operatorCodes = self._codes
-        model.subgraphs = [graph]
+        model.subgraphs = [self._packed("main", inputs, outputs), *self._apart]
         model.buffers = self._buffers
-        builder = self._flatbuffers.Builder(1 << 20)
+        builder = importlib.import_module("flatbuffers").Builder(1 << 20)
         builder.Finish(model.Pack(builder), _IDENTIFIER)
         return bytes(builder.Output())
+
+    def _packed(self, name: str, inputs: list[int], outputs: list[int]) -> Any:
+        graph = self._schema.SubGraphT()
+        graph.name = name.encode()
+        graph.tensors = self._tensors
+        graph.inputs = np.array(inputs, np.int32)
+        graph.outputs = np.array(outputs, np.int32)
+        graph.operators = self._operations
+        return graph
 
     def _matrix(self, matrix: Matrix) -> int:
         """Stored once, however many frames go through it."""
@@ -221,9 +274,13 @@ class _Graph:
         operation.inputs = np.array(inputs, np.int32)
         operation.outputs = np.array(outputs, np.int32)
         if options is not None:
-            operation.builtinOptions = options
             name = type(options).__name__.removesuffix("T")
-            operation.builtinOptionsType = getattr(self._schema.BuiltinOptions, name)
+            if hasattr(self._schema.BuiltinOptions, name):
+                operation.builtinOptions = options
+                operation.builtinOptionsType = getattr(self._schema.BuiltinOptions, name)
+            else:
+                operation.builtinOptions2 = options
+                operation.builtinOptions2Type = getattr(self._schema.BuiltinOptions2, name)
         self._operations.append(operation)
         return outputs
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.schema_py_generated import ModelT
 
 from pipedtln.dtln import load_processor, locate_model
 from pipedtln.dtln.canceller import EchoCanceller
-from pipedtln.dtln.runtime import LiteRuntime
+from pipedtln.dtln.rowwise import round_rows
+from pipedtln.dtln.runtime import LiteRuntime, takes_two
+from pipedtln.dtln.stagefile import build_file
+from pipedtln.dtln.weights import read_weights
 from pipedtln.errors import BlockShapeError
 from pipedtln.processor import HOP, PairProcessor, Processor
 from tests.dtln.sounds import Samples, scene, snr_db, stream
@@ -126,3 +130,26 @@ def test_what_is_built_for_two_frames_is_read_where_it_lies(models: Path) -> Non
     assert path.with_name("pair_1.tflite").is_file()
     assert stage.pairs
     assert not locate_model("ns-int8").files[0].with_name("pair_1.tflite").exists()
+
+
+def test_large_layers_run_one_step_for_each_frame(models: Path, tmp_path: Path) -> None:
+    """Recurrent weights are kept once, and two frames give to the bit what each gives."""
+    random = np.random.default_rng(5)
+    for number, path in enumerate(locate_model("aec-512-float").files, 1):
+        weights = round_rows(read_weights(path))
+        one, two = tmp_path / f"stage_{number}.tflite", tmp_path / f"pair_{number}.tflite"
+        one.write_bytes(build_file(weights))
+        two.write_bytes(build_file(weights, frames=2))
+        model = ModelT.InitFromPackedBuf(two.read_bytes())
+        assert len(model.subgraphs) == 3
+        size = 257 if number == 1 else 512
+        stage = LiteRuntime().stage(one, (size, size), size, pairs=True)
+        alone = LiteRuntime().stage(one, (size, size), size)
+        assert takes_two(stage)
+        got, wanted = np.empty((2, size), np.float32), np.empty((2, size), np.float32)
+        for _ in range(5):
+            sound = np.abs(random.normal(0, 0.1, (2, 2, size))).astype(np.float32)
+            stage.run_two((sound[0], sound[1]), got)
+            for frame in range(2):
+                alone.run((sound[0, frame], sound[1, frame]), wanted[frame])
+            np.testing.assert_array_equal(got, wanted)
