@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,15 @@ def build_file(weights: StageWeights[Matrix], frames: int = 1) -> bytes:
     for layer in range(2):
         past, cells = states[2 * layer : 2 * layer + 2]
         gates = graph.product(signal, weights.forward[layer], weights.bias[layer])
-        steps = [_step(weights.recurrent[layer], frame) for frame in range(frames)]
+        step, part = partial(_step, recurrent=weights.recurrent[layer]), None
         if frames > 1 and weights.units >= APART_UNITS:
-            shapes = [(1, 4 * weights.units), (1, weights.units), (1, weights.units)]
-            once = graph.apart(_step(weights.recurrent[layer], 0), shapes)
-            steps = [_of_row(once, frame) for frame in range(frames)]
+            part = graph.apart(step, [(1, 4 * weights.units), *[(1, weights.units)] * 2])
         results = []
-        for step in steps:
-            past, cells = step(graph, [gates, past, cells])
+        for frame in range(frames):
+            if part is None:
+                past, cells = step(graph, [gates, past, cells], frame=frame)
+            else:
+                past, cells = part(graph, [graph.rows(gates, frame, 1), past, cells])
             results.append(past)
         signal = graph.concatenate(results, axis=0)
         given += [past, cells]
@@ -80,23 +82,14 @@ def build_file(weights: StageWeights[Matrix], frames: int = 1) -> bytes:
     return graph.file([*heard, *states], [graph.product(masked, weights.decoder), *given])
 
 
-def _step(recurrent: Matrix, frame: int) -> _Part:
+def _step(graph: _Graph, values: Sequence[int], recurrent: Matrix, frame: int = 0) -> list[int]:
     """One frame of a layer: from all frames' sums but for the past, and its last output and cells,
     to its next output and cells."""
-
-    def step(graph: _Graph, values: Sequence[int]) -> list[int]:
-        gates, past, cells = values
-        # Not one product of both: what goes into one is rounded in steps of one size, and a layer
-        # may hear what is far louder than its own last output.
-        fed_back = graph.product(past, recurrent)
-        return graph.lstm(graph.sum(graph.rows(gates, frame, 1), fed_back), cells)
-
-    return step
-
-
-def _of_row(step: _Part, frame: int) -> _Part:
-    """The step of the only frame, given one of several."""
-    return lambda graph, values: step(graph, [graph.rows(values[0], frame, 1), *values[1:]])
+    gates, past, cells = values
+    # Not one product of both: what goes into one is rounded in steps of one size, and a layer may
+    # hear what is far louder than its own last output.
+    fed_back = graph.product(past, recurrent)
+    return graph.lstm(graph.sum(graph.rows(gates, frame, 1), fed_back), cells)
 
 
 class _Graph:
