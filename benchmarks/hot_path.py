@@ -6,7 +6,8 @@ All take turns in short rounds within one run, so that whatever slows the machin
 round's ratio compares neighbours; the table tells the medians over all rounds. "recipe" and "ours"
 run the same int8 files on the same runtime, "runtime" is that runtime's own share (the network as
 published, without anything around it), "apart" the same of the network as we load it; "row8",
-"block8" and "float" are our processor with those weights; "pairs" is two hops at once. "live" is a
+"block8" and "float" are our processor with those weights; "pairs" is two hops at once (as with
+``latency = "balanced"``), "fours" is four (as with ``"saver"`` and for files). "live" is a
 hop every 8 ms, as sound comes: whatever ran meanwhile has the caches. PYTHON, with tflite-runtime
 in it, runs the recipe there: "old".
 """
@@ -46,11 +47,14 @@ GOAL = 0.45
 EXACT_GOAL = 1.2
 """Most that weights closer to float may cost, as a multiple of ours in int8."""
 OTHERS = ("row8", "block8", "float")
-PAIRS = {"ours": "recipe", "row8": "recipe", "block8": "ours"}
-"""What goes by two hops at once, and what that is compared with."""
+BATCHES = {
+    "pairs": (2, {"ours": "recipe", "row8": "recipe", "block8": "ours"}),
+    "fours": (4, {"ours": "recipe", "row8": "recipe"}),
+}
+"""Hops at once, what goes so, and what that is compared with."""
 LIVE = ("recipe", "ours", "row8", "block8")
 HOPS = 124
-"""Hops in a round: nearly a second of sound, and pairs in whole."""
+"""Hops in a round: nearly a second of sound, and all batches in whole."""
 LIVE_ROUNDS = 3
 OLD_GOAL = 0.25
 """Most that ours may cost, as a share of the recipe on tflite-runtime."""
@@ -96,9 +100,10 @@ def main() -> None:
     for kind in OTHERS:
         table.add_column(f"{kind} µs")
         table.add_column(f"{kind}/ours")
-    for kind, other in PAIRS.items():
-        table.add_column(f"{kind} in pairs µs")
-        table.add_column(f"{kind} in pairs/{other}")
+    for word, (_, kinds) in BATCHES.items():
+        for kind, other in kinds.items():
+            table.add_column(f"{kind} in {word} µs")
+            table.add_column(f"{kind} in {word}/{other}")
     for title in ("old µs", "ours/old", *(f"live {kind} µs" for kind in LIVE)):
         table.add_column(title)
     for row in rows:
@@ -123,7 +128,7 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     blocks = [
         (mic[start : start + HOP], ref[start : start + HOP]) for start in range(0, len(mic), HOP)
     ]
-    out, out_two = np.empty(HOP, np.float32), np.empty(2 * HOP, np.float32)
+    out = np.empty(HOP, np.float32)
 
     def plainly() -> None:
         for mic_block, ref_block in blocks:
@@ -133,10 +138,12 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
         for mic_block, ref_block in blocks:
             processor.process(mic_block, ref_block, out)
 
-    def run_pairs(processor: NoiseSuppressor | EchoCanceller) -> None:
-        for at in range(0, len(mic), 2 * HOP):
-            both = slice(at, at + 2 * HOP)
-            processor.process_two(mic[both], ref[both], out_two)
+    def run_batches(processor: NoiseSuppressor | EchoCanceller) -> None:
+        size = processor.batch * HOP
+        out = np.empty(size, np.float32)
+        for at in range(0, len(mic), size):
+            some = slice(at, at + size)
+            processor.process_batch(mic[some], ref[some], out)
 
     works: dict[str, Callable[[], None]] = {
         "recipe": plainly,
@@ -147,10 +154,11 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
     for kind in OTHERS:
         with contextlib.suppress(ModelError):  # not on this machine, or its runtime is not
             works[kind] = partial(run, load_processor(_with(name, kind)))
-    for kind in PAIRS:
-        with contextlib.suppress(ModelError):
-            processor = load_processor(_with(name, kind), pairs=True)
-            works[f"{kind}_pairs"] = partial(run_pairs, processor)
+    for word, (hops, kinds) in BATCHES.items():
+        for kind in kinds:
+            with contextlib.suppress(ModelError):
+                processor = load_processor(_with(name, kind), batch=hops)
+                works[f"{kind}_{word}"] = partial(run_batches, processor)
     for work in works.values():
         work()
     with _old(old_python, located, np.stack((mic, ref))) as old:
@@ -194,7 +202,13 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
         "apart_ratio": ratio("apart", "recipe"),
         "ratio": ratio("ours", "recipe"),
         **beside(dict.fromkeys(OTHERS, "ours")),
-        **beside({f"{kind}_pairs": other for kind, other in PAIRS.items()}),
+        **beside(
+            {
+                f"{kind}_{word}": other
+                for word, (_, kinds) in BATCHES.items()
+                for kind, other in kinds.items()
+            }
+        ),
         "old_us": cost("old"),
         "old_ratio": ratio("ours", "old"),
         **{

@@ -29,7 +29,7 @@ from benchmarks.quality_set import DELAYS_MS, Case, recorded, simulated
 from benchmarks.scenes import Sound
 from pipedtln.dtln import EchoCanceller, load_processor, locate_model
 from pipedtln.errors import ModelError
-from pipedtln.processor import HOP, Block, Processor, takes_pairs
+from pipedtln.processor import HOP, Block, Processor, takes_batches
 from pipedtln.stream import align, delay, flux, hold, lookahead, switch, voice
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.farend import FarEndSwitch
@@ -96,9 +96,9 @@ def _present(model: str) -> bool:
 
 
 @cache
-def network(model: str, *, pairs: bool = False) -> EchoCanceller:
-    """The echo canceller of that name, ready for two hops at once where that is asked."""
-    processor = load_processor(model, pairs=pairs)
+def network(model: str, *, batch: int = 1) -> EchoCanceller:
+    """The echo canceller of that name, ready for so many hops at once."""
+    processor = load_processor(model, batch=batch)
     if not isinstance(processor, EchoCanceller):
         raise ModelError(f"{model} is no echo canceller; name an aec model")
     return processor
@@ -121,13 +121,13 @@ def cleaned(system: System, case: Case) -> Sound:
 
 
 def stream(processor: Processor | Voice, mic: Sound, ref: Sound, length: int) -> Sound:
-    """Run a processor over whole hops, two at once where it takes them; each output goes where its
-    sound was.
+    """Run a processor over whole hops, several at once where it takes them; each output goes where
+    its sound was.
     """
     processor.reset()
     size, step = HOP, processor.process
-    if takes_pairs(processor):
-        size, step = 2 * HOP, processor.process_two
+    if takes_batches(processor):
+        size, step = processor.batch * HOP, processor.process_batch
     mic, ref = (np.pad(sound, (0, -len(sound) % size)) for sound in (mic, ref))
     result = np.zeros(len(mic), np.float32)
     out: Block = np.zeros(size, np.float32)

@@ -29,7 +29,7 @@ from benchmarks.quality_set import Case, simulated
 from benchmarks.scenes import RATE, Sound, shifted
 from pipedtln.dtln import load_processor, locate_model
 from pipedtln.errors import ModelError
-from pipedtln.processor import HOP
+from pipedtln.processor import HOP, MOST_BATCH
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.farend import FarEndSwitch
 from pipedtln.stream.lookahead import align_ahead
@@ -75,15 +75,15 @@ def published(name: str) -> Run:
 
 
 def suppressing() -> Run:
-    """The noise suppressor alone."""
-    suppressor = load_processor("ns-row8", pairs=True)
+    """The noise suppressor alone, as ``pipedtln process``."""
+    suppressor = load_processor("ns-row8", batch=MOST_BATCH)
     return timed(lambda mic, ref: stream(suppressor, mic, ref, len(mic)))
 
 
 def processing(name: str, *, switched: bool) -> Run:
     """As ``pipedtln process``: aligned with foresight."""
-    quiet = load_processor("ns-row8", pairs=True) if switched else None
-    switch = FarEndSwitch(quiet, [network(name, pairs=True)])
+    quiet = load_processor("ns-row8", batch=MOST_BATCH) if switched else None
+    switch = FarEndSwitch(quiet, [network(name, batch=MOST_BATCH)])
 
     def run(mic: Sound, ref: Sound) -> Sound:
         pairs = ((mic[at : at + HOP], ref[at : at + HOP]) for at in range(0, len(mic), HOP))
@@ -95,8 +95,8 @@ def processing(name: str, *, switched: bool) -> Run:
 
 def live(name: str) -> Run:
     """As the service: aligned by what was heard so far."""
-    quiet = load_processor("ns-row8", pairs=True)
-    voice = Voice(FailOpen(NetworkSwitch(quiet, [network(name, pairs=True)])))
+    quiet = load_processor("ns-row8", batch=2)
+    voice = Voice(FailOpen(NetworkSwitch(quiet, [network(name, batch=2)])))
     return timed(lambda mic, ref: stream(voice, mic, ref, len(mic)))
 
 

@@ -223,7 +223,8 @@ def _keys() -> dict[str, Key]:
             "latency",
             "What counts more: a short way (low), few wake-ups (saver), or both (balanced).",
             "Sound is handled every 8 (low), 16 (balanced) or 32 ms (saver). A longer period\n"
-            "saves power and stands more load, and the voice arrives that much later.",
+            "saves power, for several hops go through a network at once, and stands more load;\n"
+            "the voice arrives that much later.",
             choices=("low", "balanced", "saver"),
         ),
         key(

@@ -14,7 +14,7 @@ from pipedtln.dtln.canceller import EchoCanceller
 from pipedtln.dtln.loader import AUTO, locate_model, make_processor
 from pipedtln.dtln.store import Located
 from pipedtln.errors import InputError, ModelError
-from pipedtln.processor import Processor
+from pipedtln.processor import MOST_BATCH, Processor
 from pipedtln.stream.farend import FarEndSwitch
 from pipedtln.stream.switch import NetworkSwitch
 
@@ -59,15 +59,15 @@ class ModelChoice:
 
 
 def choose_model(
-    wanted: str, reference: bool, threads: int, *, pipeline: bool = False, pairs: bool = False
+    wanted: str, reference: bool, threads: int, *, pipeline: bool = False, batch: int = 1
 ) -> ModelChoice:
     """Load the network of a name, to run live.
 
     ``"auto"`` is a noise suppressor that gives way to an echo canceller while the far end sounds:
     the largest one whose 99th percentile stays under 40 % of a hop on this machine now, with the
     smaller ones in reserve. Of each size it takes the first of row8, block8 and int8 that is here,
-    runs and is not slow. With ``pairs`` those that run first are ready for two hops at once, too,
-    if they were built so; the ones in reserve are not, for that takes their size in memory again.
+    runs and is not slow. Those that run first are ready for ``batch`` hops at once, too, if they
+    were built so; the ones in reserve are not, for that takes their size in memory again.
 
     Raises
     ------
@@ -77,8 +77,8 @@ def choose_model(
     make = partial(make_processor, threads=threads, pipeline=pipeline)
 
     def ready(located: Located, loaded: Processor | None = None) -> Processor:
-        if pairs and _built_for_pairs(located):
-            return make(located, pairs=True)
+        if batch > 1 and _built_for_batches(located):
+            return make(located, batch=batch)
         return loaded or make(located)
 
     if wanted != AUTO:
@@ -149,11 +149,11 @@ def _first_present(names: tuple[str, ...]) -> tuple[str, Processor] | None:
 
 
 def _made_for_recording(located: Located) -> Processor:
-    return make_processor(located, pairs=_built_for_pairs(located))
+    return make_processor(located, batch=MOST_BATCH if _built_for_batches(located) else 1)
 
 
-def _built_for_pairs(located: Located) -> bool:
-    """Whether there are files for two hops at once, which give what one after the other gives.
+def _built_for_batches(located: Located) -> bool:
+    """Whether there are files for several hops at once, which give what one by one gives.
 
     A published file would have to be rebuilt in memory, which takes four times its size.
     """

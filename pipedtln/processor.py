@@ -17,6 +17,8 @@ HOP = 128
 """Samples between two frames (8 ms)."""
 FRAME = 512
 """Samples that one inference sees (32 ms)."""
+MOST_BATCH = 4
+"""Most hops that are processed at once (32 ms)."""
 
 
 class Processor(Protocol):
@@ -61,19 +63,20 @@ class Processor(Protocol):
         """Forget all that was heard, as if newly made."""
 
 
-class PairProcessor(Processor, Protocol):
-    """A processor that may take two hops at once, in less time than one after the other."""
+class BatchProcessor(Processor, Protocol):
+    """A processor that may take several hops at once, in less time than one after the other."""
 
     @property
-    def pairs(self) -> bool:
-        """Whether :meth:`process_two` may be called now."""
+    def batch(self) -> int:
+        """Hops that :meth:`process_batch` takes now; 1 where each must go alone."""
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Process two hops, as two calls of :meth:`process` would.
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process :attr:`batch` hops, as that many calls of :meth:`process` would.
 
         Parameters
         ----------
-        mic, ref, out : float32, shape (2 * hop,), one hop behind the other; ``out`` may be ``mic``
+        mic, ref, out : float32, shape (batch * hop,), one hop behind the other; ``out`` may be
+            ``mic``
 
         Raises
         ------
@@ -82,26 +85,33 @@ class PairProcessor(Processor, Protocol):
         """
 
 
-def takes_pairs(processor: object) -> TypeGuard[PairProcessor]:
-    """Whether :meth:`PairProcessor.process_two` may be called now."""
-    return bool(getattr(processor, "pairs", False))
+def takes_batches(processor: object) -> TypeGuard[BatchProcessor]:
+    """Whether :meth:`BatchProcessor.process_batch` may be called now."""
+    return batch_of(processor) > 1
+
+
+def batch_of(processor: object) -> int:
+    """Hops that a processor takes at once now, 1 for one that does not tell."""
+    batch: int = getattr(processor, "batch", 1)
+    return batch
 
 
 def process_hops(processor: Processor, mic: Block, ref: Block, out: Block) -> None:
-    """Process one hop or two: two at once if the processor takes pairs now, else each alone.
+    """Process some hops: at once if they are what the processor takes so now, else each alone.
 
     Parameters
     ----------
-    mic, ref, out : float32, shape (hop,) or (2 * hop,), one hop behind the other
+    mic, ref, out : float32, shape (hops * hop,), one hop behind the other
     """
     hop = processor.hop
     if len(mic) == hop:
         processor.process(mic, ref, out)
-    elif takes_pairs(processor):
-        processor.process_two(mic, ref, out)
+    elif takes_batches(processor) and len(mic) == processor.batch * hop:
+        processor.process_batch(mic, ref, out)
     else:
-        processor.process(mic[:hop], ref[:hop], out[:hop])
-        processor.process(mic[hop:], ref[hop:], out[hop:])
+        for at in range(0, len(mic), hop):
+            one = slice(at, at + hop)
+            processor.process(mic[one], ref[one], out[one])
 
 
 def check_block(block: Block, hop: int, name: str) -> None:

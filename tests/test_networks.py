@@ -19,7 +19,7 @@ from pipedtln.networks import (
     choose_for_recording,
     choose_model,
 )
-from pipedtln.processor import takes_pairs
+from pipedtln.processor import MOST_BATCH, batch_of
 from pipedtln.stream.switch import NetworkSwitch
 
 
@@ -68,21 +68,20 @@ def test_auto_takes_int8_where_row8_and_onnxruntime_are_missing(
     assert name.endswith("-int8)")
 
 
-@pytest.mark.parametrize("pairs", [False, True])
-def test_what_runs_first_takes_pairs_where_they_come(
-    pairs: bool, models: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_what_runs_first_takes_batches_where_they_come(
+    batch: int, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "MOST_LOAD", 1000.0)
-    switch = choose_model("auto", True, 1, pairs=pairs).processor
+    switch = choose_model("auto", True, 1, batch=batch).processor
     assert isinstance(switch, NetworkSwitch)
     for far_end in (False, True):
         switch.far_end = far_end
         switch.reset()
-        assert switch.pairs == pairs
-    for name, takes in (("aec-128-row8", pairs), ("aec-128-int8", False)):
-        processor = choose_model(name, True, 1, pairs=pairs).processor
-        assert processor is not None
-        assert takes_pairs(processor) == takes
+        assert switch.batch == batch
+    for name, takes in (("aec-128-row8", batch), ("aec-128-int8", 1)):
+        processor = choose_model(name, True, 1, batch=batch).processor
+        assert batch_of(processor) == takes
 
 
 def test_float_cancels_echo_where_nothing_else_is_here(
@@ -117,13 +116,12 @@ def test_a_recording_gets_the_best_network_that_is_here(reference: bool, models:
     assert bool(echo) == reference
 
 
-def test_a_recording_goes_through_in_pairs_where_that_changes_nothing(models: Path) -> None:
+def test_a_recording_goes_through_in_batches_where_that_changes_nothing(models: Path) -> None:
     for wanted, reference, takes in (
-        ("auto", True, True),
-        ("auto", False, True),
-        ("aec-128-row8", True, True),
-        ("aec-128-int8", True, False),
+        ("auto", True, MOST_BATCH),
+        ("auto", False, MOST_BATCH),
+        ("aec-128-row8", True, MOST_BATCH),
+        ("aec-128-int8", True, 1),
     ):
         processor = choose_for_recording(wanted, reference).processor
-        assert processor is not None
-        assert takes_pairs(processor) == takes, (wanted, reference)
+        assert batch_of(processor) == takes, (wanted, reference)

@@ -31,8 +31,8 @@ class EchoCanceller(TwoStageNetwork):
     def __init__(self, masks: Stage, frames: Stage, *, pipeline: bool = False) -> None:
         super().__init__(masks, frames, ("mic", "ref"), pipeline=pipeline)
         self._ref_power: Tensor = self._powers[1]
-        self._mic_powers: Tensor = self._powers_of_two[0]
-        self._ref_powers: Tensor = self._powers_of_two[1]
+        self._mic_powers: Tensor = self._powers_of_batch[0]
+        self._ref_powers: Tensor = self._powers_of_batch[1]
 
     @property
     def uses_reference(self) -> bool:
@@ -46,7 +46,7 @@ class EchoCanceller(TwoStageNetwork):
 
     @property
     def mic_powers(self) -> Tensor:
-        """Like :attr:`mic_power`, of both frames of :meth:`process_two`; shape (2, 257)."""
+        """Like :attr:`mic_power`, of all frames of :meth:`process_batch`; shape (batch, 257)."""
         return self._mic_powers
 
     @property
@@ -70,9 +70,9 @@ class EchoCanceller(TwoStageNetwork):
         """
         self._process((mic, ref), out)
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Cancel the echo in two hops at once; see :class:`pipedtln.processor.PairProcessor`."""
-        self._process_two((mic, ref), out)
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Cancel the echo in several hops; see :class:`pipedtln.processor.BatchProcessor`."""
+        self._process_batch((mic, ref), out)
 
     def forget(self) -> None:
         """Zero the recurrent state but go on with the sound: the echo's delay is another now.

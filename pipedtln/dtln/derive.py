@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipedtln.dtln.manifest import Model
 from pipedtln.dtln.onnx_runtime import EXTRA, OnnxRuntime
 from pipedtln.dtln.record import FILES, write_record
 from pipedtln.dtln.rowwise import round_rows
-from pipedtln.dtln.runtime import LiteRuntime, Runtime, Stage, takes_two
+from pipedtln.dtln.runtime import LiteRuntime, Runtime, Stage, runs_batches
 from pipedtln.dtln.stagefile import build_file
 from pipedtln.dtln.store import Located
 from pipedtln.dtln.tensor import Tensor
@@ -34,25 +34,28 @@ class _Builder:
 
     libraries: tuple[str, ...]
     install: str
-    build: Callable[[StageWeights[Tensor]], tuple[bytes, ...]]
-    """Makes a stage, and the same for two frames."""
+    batches: tuple[int, ...]
+    """Numbers of frames at once for which it is built, besides one."""
+    build: Callable[[StageWeights[Tensor], tuple[int, ...]], Iterator[bytes]]
+    """Makes a stage for these numbers of frames."""
     runtime: Callable[[], Runtime]
 
 
-def _graph(weights: StageWeights[Tensor]) -> tuple[bytes, ...]:
-    graphs = (build_graph(weights, frames=frames) for frames in (1, 2))
-    return tuple(graph.SerializeToString(deterministic=True) for graph in graphs)
+def _graphs(weights: StageWeights[Tensor], frames: tuple[int, ...]) -> Iterator[bytes]:
+    for count in frames:
+        yield build_graph(weights, frames=count).SerializeToString(deterministic=True)
 
 
-def _files(weights: StageWeights[Tensor]) -> tuple[bytes, ...]:
+def _files(weights: StageWeights[Tensor], frames: tuple[int, ...]) -> Iterator[bytes]:
     rounded = round_rows(weights)
-    return build_file(rounded), build_file(rounded, frames=2)
+    for count in frames:
+        yield build_file(rounded, count)
 
 
 _BUILDERS = {
-    "block8": _Builder(("onnx", "onnxruntime"), EXTRA, _graph, OnnxRuntime),
+    "block8": _Builder(("onnx", "onnxruntime"), EXTRA, (2,), _graphs, OnnxRuntime),
     "row8": _Builder(
-        ("flatbuffers", "ai_edge_litert"), "pip install ai-edge-litert", _files, LiteRuntime
+        ("flatbuffers", "ai_edge_litert"), "pip install ai-edge-litert", (2, 4), _files, LiteRuntime
     ),
 }
 
@@ -100,25 +103,27 @@ def build(model: Model, source: Located, folder: Path) -> None:
     builder = _BUILDERS[model.precision]
     files = FILES[model.precision]
     for path, names, size in zip(source.files, files, (BINS, FRAME), strict=True):
-        for name, content in zip(names, builder.build(read_weights(path)), strict=True):
+        contents = builder.build(read_weights(path), (1, *builder.batches))
+        for name, content in zip(names, contents, strict=True):
             (folder / name).write_bytes(content)
         given = _trial(LiteRuntime().stage(path, (size,) * heard, size), heard, size)
-        built = builder.runtime().stage(folder / names[0], (size,) * heard, size, pairs=True)
-        made = _trial(built, heard, size)
-        error = float(np.sum((given - made) ** 2))
-        # Written so that a NaN fails, too.
-        if not float(np.sum(given**2)) > error * 10 ** (LEAST_AGREEMENT_DB / 10):
-            raise ModelError(
-                f"{model.name} as built from {path} does not follow it on this machine. "
-                f"Use {source.model.name} and report this with the output of: pipedtln doctor"
-            )
+        for batch in builder.batches:
+            built = builder.runtime().stage(folder / names[0], (size,) * heard, size, batch=batch)
+            made = _trial(built, heard, size)
+            error = float(np.sum((given - made) ** 2))
+            # Written so that a NaN fails, too.
+            if not float(np.sum(given**2)) > error * 10 ** (LEAST_AGREEMENT_DB / 10):
+                raise ModelError(
+                    f"{model.name} as built from {path} does not follow it on this machine. "
+                    f"Use {source.model.name} and report this with the output of: pipedtln doctor"
+                )
     write_record(folder, model.precision)
 
 
 def _trial(stage: Stage, heard: int, size: int) -> Tensor:
     """What a stage makes of silence and of noise that swells through all of a layer's range.
 
-    Where it takes two frames at once, half of them go so.
+    Where it takes several frames at once, half of them go so.
     """
     random = np.random.default_rng(0)
     out: Tensor = np.empty((_TRIAL_FRAMES, size), np.float32)
@@ -126,10 +131,12 @@ def _trial(stage: Stage, heard: int, size: int) -> Tensor:
     noise = random.standard_normal((_TRIAL_FRAMES, heard, size)).astype(np.float32)
     noise *= swell[:, None, None]
     sound = np.abs(noise) if size == BINS else noise
-    for at in range(0, _TRIAL_FRAMES, 2):
-        if takes_two(stage) and at % 4:
-            stage.run_two(tuple(sound[at : at + 2].swapaxes(0, 1)), out[at : at + 2])
+    batch = stage.batch if runs_batches(stage) else 1
+    for at in range(0, _TRIAL_FRAMES, batch):
+        if runs_batches(stage) and at // batch % 2:
+            some = slice(at, at + batch)
+            stage.run_batch(tuple(sound[some].swapaxes(0, 1)), out[some])
         else:
-            for frame in (at, at + 1):
+            for frame in range(at, at + batch):
                 stage.run(tuple(sound[frame]), out[frame])
     return out

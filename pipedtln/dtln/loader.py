@@ -20,7 +20,7 @@ def load_processor(
     *,
     threads: int = 1,
     pipeline: bool = False,
-    pairs: bool = False,
+    batch: int = 1,
     store: Store | None = None,
 ) -> NoiseSuppressor | EchoCanceller:
     """Make a streaming processor by model name.
@@ -30,7 +30,8 @@ def load_processor(
     name : a name of ``models/manifest.toml``, or ``"auto"``, see :func:`locate_model`
     threads : threads that one inference may use
     pipeline : use a second core at the price of one hop of delay
-    pairs : be ready for two hops at once, too, if the model can; takes its size in memory again
+    batch : hops to be ready for at once, too, if the model can: 1, 2 or 4; more than 1 takes its
+        size in memory again
     store : where the weights are; by default ``$PIPEDTLN_MODELS_DIR``, then the user's cache
 
     Raises
@@ -39,7 +40,7 @@ def load_processor(
         If the name is unknown, its weights are not on this machine or no runtime is installed.
     """
     located = locate_model(name, store=store)
-    return make_processor(located, threads=threads, pipeline=pipeline, pairs=pairs)
+    return make_processor(located, threads=threads, pipeline=pipeline, batch=batch)
 
 
 def locate_model(
@@ -78,7 +79,7 @@ def make_processor(
     *,
     threads: int = 1,
     pipeline: bool = False,
-    pairs: bool = False,
+    batch: int = 1,
     runtime: Runtime | None = None,
 ) -> NoiseSuppressor | EchoCanceller:
     """Load both stages of a model.
@@ -91,9 +92,9 @@ def make_processor(
     runtime = runtime or _runtime_of(located.model)
     first, second = located.files
     heard = 2 if located.model.kind == "aec" else 1
-    pairs = pairs and not pipeline
-    masks = runtime.stage(first, (BINS,) * heard, BINS, threads=threads, pairs=pairs)
-    frames = runtime.stage(second, (FRAME,) * heard, FRAME, threads=threads, pairs=pairs)
+    batch = 1 if pipeline else batch
+    masks = runtime.stage(first, (BINS,) * heard, BINS, threads=threads, batch=batch)
+    frames = runtime.stage(second, (FRAME,) * heard, FRAME, threads=threads, batch=batch)
     kind = EchoCanceller if located.model.kind == "aec" else NoiseSuppressor
     return kind(masks, frames, pipeline=pipeline)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipedtln.dtln.blockwise import LAYERS, state_names
-from pipedtln.dtln.runtime import pair_beside
+from pipedtln.dtln.runtime import batch_beside
 from pipedtln.dtln.tensor import Tensor
 from pipedtln.errors import ModelError
 
@@ -67,7 +67,7 @@ class OnnxRuntime:
         output: int,
         *,
         threads: int = 1,
-        pairs: bool = False,
+        batch: int = 1,
     ) -> OnnxStage:
         """Load one stage; see :class:`pipedtln.dtln.runtime.Runtime`."""
         options = self._library.SessionOptions()
@@ -81,8 +81,11 @@ class OnnxRuntime:
         # A state that fades out would end in denormal numbers, which are slow.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         one = self._loaded(path, options)
-        two = self._loaded(pair_beside(path), options) if pairs else None
-        return OnnxStage(one, two, path, inputs, output)
+        # Nothing is built for four: what is there for two serves.
+        frames = min(batch, 2)
+        beside = batch_beside(path, frames) if frames > 1 else None
+        several = (frames, self._loaded(beside, options)) if beside is not None else None
+        return OnnxStage(one, several, path, inputs, output)
 
     def _loaded(self, path: Path, options: Any) -> Any:
         try:
@@ -97,37 +100,46 @@ class OnnxRuntime:
 
 
 class OnnxStage:
-    """A stage on an onnxruntime session, and perhaps on another one for two frames at once.
+    """A stage on an onnxruntime session, and perhaps on another one for several frames at once.
 
     All tensors are bound to arrays of this object once. Two bindings of each session take turns:
     the state that one writes is the state that the other reads, whichever session is next.
     """
 
     def __init__(
-        self, one: Any, two: Any | None, path: Path, inputs: tuple[int, ...], output: int
+        self,
+        one: Any,
+        several: tuple[int, Any] | None,
+        path: Path,
+        inputs: tuple[int, ...],
+        output: int,
     ) -> None:
         units = {tensor.name: tensor.shape for tensor in one.get_inputs()}.get(_STATES[0], (1, 0))
         states = [{name: np.zeros((1, units[1]), np.float32) for name in _STATES} for _ in range(2)]
         self._states: list[dict[str, Tensor]] = states
         self._one = _Bound(one, path, (len(inputs), 1, inputs[0]), output, states)
-        self._two = two and _Bound(two, path, (len(inputs), 2, inputs[0]), output, states)
+        self._several, self._batch = None, 1
+        if several is not None:
+            self._batch, session = several
+            heard = len(inputs), self._batch, inputs[0]
+            self._several = _Bound(session, path, heard, output, states)
         self._turn = 0
 
     @property
-    def pairs(self) -> bool:
-        """Whether :meth:`run_two` may be called."""
-        return self._two is not None
+    def batch(self) -> int:
+        """Frames that :meth:`run_batch` takes; 1 where each must go alone."""
+        return self._batch
 
     def run(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         """Infer one frame; see :class:`pipedtln.dtln.runtime.Stage`."""
         self._one.run(self._turn, inputs, out)
         self._turn = 1 - self._turn
 
-    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        """Infer two frames; see :class:`pipedtln.dtln.runtime.PairStage`."""
-        two = self._two
-        assert two is not None
-        two.run(self._turn, inputs, out)
+    def run_batch(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Infer several frames; see :class:`pipedtln.dtln.runtime.BatchStage`."""
+        several = self._several
+        assert several is not None
+        several.run(self._turn, inputs, out)
         self._turn = 1 - self._turn
 
     def reset(self) -> None:

@@ -11,10 +11,13 @@ from pipedtln.dtln.manifest import digest
 
 FILES = {
     "block8": (("stage_1.onnx", "pair_1.onnx"), ("stage_2.onnx", "pair_2.onnx")),
-    "row8": (("stage_1.tflite", "pair_1.tflite"), ("stage_2.tflite", "pair_2.tflite")),
+    "row8": (
+        ("stage_1.tflite", "pair_1.tflite", "four_1.tflite"),
+        ("stage_2.tflite", "pair_2.tflite", "four_2.tflite"),
+    ),
 }
 """Names of what is built of each stage, by precision: the stage, and the same for two frames at a
-time."""
+time, and for four."""
 FORMATS = {"block8": blockwise.FORMAT, "row8": rowwise.FORMAT}
 RECORD = "built.json"
 

@@ -18,6 +18,9 @@ from pipedtln.dtln.tensor import Tensor
 from pipedtln.dtln.weights import read_any_weights
 from pipedtln.errors import ModelError
 
+BATCH_FILES = {2: "pair", 4: "four"}
+"""What stands for "stage" in the name of the same stage's file for several frames at once."""
+
 
 class Stage(Protocol):
     """A network stage that keeps its own recurrent state. Belongs to one thread."""
@@ -35,26 +38,26 @@ class Stage(Protocol):
         """Zero the state, as if newly made."""
 
 
-class PairStage(Stage, Protocol):
-    """A stage that may take two frames at once."""
+class BatchStage(Stage, Protocol):
+    """A stage that may take several frames at once."""
 
     @property
-    def pairs(self) -> bool:
-        """Whether :meth:`run_two` may be called."""
+    def batch(self) -> int:
+        """Frames that :meth:`run_batch` takes; 1 where each must go alone."""
 
-    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        """Infer two frames, one after the other, in less time than two calls of :meth:`run` take.
+    def run_batch(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Infer :attr:`batch` frames in order, in less time than as many calls of :meth:`run` take.
 
         Parameters
         ----------
-        inputs : float32, shape (2, size) each
-        out : float32, shape (2, size); filled completely
+        inputs : float32, shape (batch, size) each
+        out : float32, shape (batch, size); filled completely
         """
 
 
-def takes_two(stage: Stage) -> TypeGuard[PairStage]:
-    """Whether :meth:`PairStage.run_two` may be called."""
-    return bool(getattr(stage, "pairs", False))
+def runs_batches(stage: Stage) -> TypeGuard[BatchStage]:
+    """Whether :meth:`BatchStage.run_batch` may be called."""
+    return int(getattr(stage, "batch", 1)) > 1
 
 
 class Runtime(Protocol):
@@ -69,7 +72,7 @@ class Runtime(Protocol):
         output: int,
         *,
         threads: int = 1,
-        pairs: bool = False,
+        batch: int = 1,
     ) -> Stage:
         """Load one stage.
 
@@ -79,7 +82,7 @@ class Runtime(Protocol):
         inputs : sizes of the inputs besides the state, in the order of their published names
         output : size of the output besides the state
         threads : threads that one inference may use
-        pairs : be ready for two frames at once, too, if this engine can
+        batch : frames to be ready for at once, too, as far as this engine can: 1, 2 or 4
 
         Raises
         ------
@@ -107,14 +110,14 @@ class LiteRuntime:
         output: int,
         *,
         threads: int = 1,
-        pairs: bool = False,
+        batch: int = 1,
     ) -> LiteStage:
         """Load one stage; see :class:`Runtime`."""
         try:
             apart = take_apart(path.read_bytes())
             model = {"model_content": apart} if apart else {"model_path": str(path)}
             one = self._loaded(model, threads)
-            two = self._loaded(_for_two(path), threads) if pairs else None
+            several = self._loaded(_for_several(path, batch), threads) if batch > 1 else None
         except (ValueError, RuntimeError, OSError) as error:
             raise ModelError(
                 f"{path} cannot be loaded ({_one_line(error)}). "
@@ -122,7 +125,7 @@ class LiteRuntime:
             ) from error
         return LiteStage(
             _Loaded(one, path, inputs, output),
-            _Loaded(two, path, inputs, output, frames=2) if two is not None else None,
+            _Loaded(several, path, inputs, output, batch) if several is not None else None,
         )
 
     def _loaded(self, model: dict[str, Any], threads: int) -> Any:
@@ -133,19 +136,19 @@ class LiteRuntime:
 
 
 class LiteStage:
-    """A stage on a TensorFlow Lite interpreter, and perhaps on another one for two frames at once.
+    """A stage on a TensorFlow Lite interpreter, and perhaps on another one for several frames.
 
     The state is where the last frame left it: whoever is to run next takes it over.
     """
 
-    def __init__(self, one: _Loaded, two: _Loaded | None = None) -> None:
+    def __init__(self, one: _Loaded, several: _Loaded | None = None) -> None:
         self._one = self._latest = one
-        self._two = two
+        self._several = several
 
     @property
-    def pairs(self) -> bool:
-        """Whether :meth:`run_two` may be called."""
-        return self._two is not None
+    def batch(self) -> int:
+        """Frames that :meth:`run_batch` takes; 1 where each must go alone."""
+        return 1 if self._several is None else self._several.frames
 
     def run(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         """Infer one frame; see :class:`Stage`."""
@@ -154,13 +157,13 @@ class LiteStage:
             self._take_over(one)
         one.run(inputs, out)
 
-    def run_two(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        """Infer two frames; see :class:`PairStage`."""
-        two = self._two
-        assert two is not None
-        if self._latest is not two:
-            self._take_over(two)
-        two.run(inputs, out)
+    def run_batch(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        """Infer several frames; see :class:`BatchStage`."""
+        several = self._several
+        assert several is not None
+        if self._latest is not several:
+            self._take_over(several)
+        several.run(inputs, out)
 
     def reset(self) -> None:
         """Zero the state, as if newly made."""
@@ -217,6 +220,8 @@ class _Loaded:
                 f"outputs {[_size(tensor) for tensor in made]}). "
                 "Delete it and run: pipedtln models fetch"
             )
+        self.frames = frames
+        """Frames that it infers at once."""
         self.invoke: Callable[[], None] = interpreter.invoke
         # Once, so that whatever is set up at first is set up, and buffers are where they stay.
         self.invoke()
@@ -244,17 +249,18 @@ class _Loaded:
             before.fill(0.0)
 
 
-def pair_beside(path: Path) -> Path:
-    """Where the same stage for two frames is kept, if it was built."""
-    return path.with_name(path.name.replace("stage", "pair"))
+def batch_beside(path: Path, frames: int) -> Path | None:
+    """The file of the same stage for several frames at once, if it was built."""
+    beside = path.with_name(path.name.replace("stage", BATCH_FILES[frames]))
+    return beside if beside != path and beside.is_file() else None
 
 
-def _for_two(path: Path) -> dict[str, Any]:
-    """The same stage for two frames: built beside it, or to be made of it in memory."""
-    beside = pair_beside(path)
-    if beside != path and beside.is_file():
+def _for_several(path: Path, frames: int) -> dict[str, Any]:
+    """The same stage for several frames: built beside it, or to be made of it in memory."""
+    beside = batch_beside(path, frames)
+    if beside is not None:
         return {"model_path": str(beside)}
-    return {"model_content": build_file(read_any_weights(path), frames=2)}
+    return {"model_content": build_file(read_any_weights(path), frames)}
 
 
 def _find_interpreter() -> tuple[str, Any]:

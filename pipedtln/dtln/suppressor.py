@@ -47,6 +47,6 @@ class NoiseSuppressor(TwoStageNetwork):
         """
         self._process((mic,), out)
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Suppress noise in two hops at once; see :class:`pipedtln.processor.PairProcessor`."""
-        self._process_two((mic,), out)
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Suppress noise in several hops; see :class:`pipedtln.processor.BatchProcessor`."""
+        self._process_batch((mic,), out)

@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pipedtln.dtln.frames import BINS, OVERLAP, OverlapAdd, irfft, rfft
 from pipedtln.dtln.pipeline import PipelinedStage
-from pipedtln.dtln.runtime import Stage, takes_two
+from pipedtln.dtln.runtime import Stage, runs_batches
 from pipedtln.dtln.tensor import Tensor
 from pipedtln.processor import FRAME, HOP, SAMPLE_RATE, Block, check_block
 
@@ -34,17 +34,18 @@ class TwoStageNetwork:
         self._masks, self._frames = masks, frames
         self._latency = OVERLAP + HOP if pipeline else OVERLAP
         self._signals = signals
-        # The frame is the newest part; the one before it is there, too, for two hops at once.
-        sound = self._sound = np.zeros((len(signals), HOP + FRAME), np.float32)
+        self._batch = 1
+        if runs_batches(masks) and runs_batches(frames) and masks.batch == frames.batch:
+            self._batch = masks.batch
+            self._masks_of_batch, self._frames_of_batch = masks.run_batch, frames.run_batch
+        # The frame is the newest part; those before it are there, too, for several hops at once.
+        before = (self._batch - 1) * HOP
+        sound = self._sound = np.zeros((len(signals), before + FRAME), np.float32)
         self._sum = OverlapAdd()
-        self._one = _Work(sound, sound[:, HOP:])
-        self._two = _Work(sound, sliding_window_view(sound, FRAME, axis=1)[:, ::HOP])
-        self._pairs = False
-        if takes_two(masks) and takes_two(frames):
-            self._pairs = True
-            self._masks_of_two, self._frames_of_two = masks.run_two, frames.run_two
+        self._one = _Work(sound, sound[:, before:])
+        self._several = _Work(sound, sliding_window_view(sound, FRAME, axis=1)[:, ::HOP])
         self._powers = _read_only(self._one.power)
-        self._powers_of_two = _read_only(self._two.power)
+        self._powers_of_batch = _read_only(self._several.power)
         self._mic_power: Tensor = self._powers[0]
 
     @property
@@ -72,9 +73,9 @@ class TwoStageNetwork:
         return self._mic_power
 
     @property
-    def pairs(self) -> bool:
-        """Whether both stages are ready for two hops at once."""
-        return self._pairs
+    def batch(self) -> int:
+        """Hops that both stages are ready to take at once; 1 where each must go alone."""
+        return self._batch
 
     def reset(self) -> None:
         """Forget all that was heard, as if newly made."""
@@ -94,17 +95,20 @@ class TwoStageNetwork:
         self._frames.run(work.masked_frames, work.clean)
         self._sum.add(work.clean, out)
 
-    def _process_two(self, blocks: tuple[Block, ...], out: Block) -> None:
-        """The same for two hops at once, which gives what one after the other gives."""
-        self._check(blocks, out, 2 * HOP)
-        work = self._two
+    def _process_batch(self, blocks: tuple[Block, ...], out: Block) -> None:
+        """The same for several hops at once, which gives what one after the other gives."""
+        if self._batch == 1:
+            self._process(blocks, out)
+            return
+        self._check(blocks, out, self._batch * HOP)
+        work = self._several
         work.hear(blocks)
-        self._one.power[:] = work.power[:, 1]
-        self._masks_of_two(work.magnitudes, work.gain)
+        self._one.power[:] = work.power[:, -1]
+        self._masks_of_batch(work.magnitudes, work.gain)
         work.mask()
-        self._frames_of_two(work.masked_frames, work.clean)
-        self._sum.add(work.clean[0], out[:HOP])
-        self._sum.add(work.clean[1], out[HOP:])
+        self._frames_of_batch(work.masked_frames, work.clean)
+        for frame, hop in zip(work.clean, out.reshape(-1, HOP)):  # noqa: B905 - checked above
+            self._sum.add(frame, hop)
 
     def _check(self, blocks: tuple[Block, ...], out: Block, size: int) -> None:
         for name, block in zip(self._signals, blocks, strict=True):
@@ -113,12 +117,12 @@ class TwoStageNetwork:
 
 
 class _Work:
-    """Arrays that are used again and again, and what is done in them, for one frame or for two.
+    """Arrays that are used again and again, and what is done in them, for one frame or several.
 
     Parameters
     ----------
     sound : shape (signals, samples); what is kept of each signal
-    frames : a view of it, shape (signals, 512) or (signals, 2, 512)
+    frames : a view of it, shape (signals, 512) or (signals, frames, 512)
     """
 
     def __init__(self, sound: Tensor, frames: Tensor) -> None:

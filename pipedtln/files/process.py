@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,7 +17,7 @@ import soxr
 from pipedtln.errors import InputError
 from pipedtln.files.read import MonoReader
 from pipedtln.files.write import SoundWriter
-from pipedtln.processor import Block, Processor, process_hops, takes_pairs
+from pipedtln.processor import Block, Processor, batch_of, process_hops
 
 Pair: TypeAlias = tuple[Block, Block]
 """One hop of microphone and reference, both float32 of shape (hop,)."""
@@ -101,7 +102,7 @@ def process_file(
         hops = _pairs(mic_in, ref_in, processor, pad_ref=pad_ref)
         hops = align(hops) if align else hops
         done = told = 0
-        for mic_part, ref_part in _two_by_two(hops) if takes_pairs(processor) else hops:
+        for mic_part, ref_part in _by_batches(hops, batch_of(processor)):
             run.step(mic_part, ref_part)
             if progress is not None and done >= told:
                 progress(done / rate, mic_in.info.seconds)
@@ -137,7 +138,7 @@ class _Run:
         self._strength = strength
         self._skip = processor.latency_samples
         self._dry: Block = np.zeros(processor.latency_samples, np.float32)
-        self._both_out: Block = np.zeros(2 * processor.hop, np.float32)
+        self._out: Block = np.zeros(batch_of(processor) * processor.hop, np.float32)
         self._pending: list[Block] = []
         self._pending_samples = 0
         self._written = 0
@@ -149,8 +150,8 @@ class _Run:
         processor.reset()
 
     def step(self, mic: Block, ref: Block) -> None:
-        """Process one hop, or two; pass on what of it is in time with the microphone."""
-        out = self._both_out[: len(mic)]
+        """Process some hops; pass on what of them is in time with the microphone."""
+        out = self._out[: len(mic)]
         heard = np.concatenate((self._dry, mic))
         dry, self._dry = heard[: len(mic)], heard[len(mic) :]
         process_hops(self._processor, mic, ref, out)
@@ -174,7 +175,7 @@ class _Run:
         return self._written
 
     def _pass_on(self, *, last: bool) -> None:
-        block: Block = np.concatenate(self._pending) if self._pending else self._both_out[:0]
+        block: Block = np.concatenate(self._pending) if self._pending else self._out[:0]
         self._pending.clear()
         self._pending_samples = 0
         if self._resampler is not None:
@@ -207,14 +208,11 @@ def _pairs(
         yield _filled(mic_hop, hop), _filled(ref_hop, hop)
 
 
-def _two_by_two(hops: Iterator[Pair]) -> Iterator[Pair]:
-    """Two hops as one, and a last single one as it is."""
-    for mic, ref in hops:
-        following = next(hops, None)
-        if following is None:
-            yield mic, ref
-        else:
-            yield np.concatenate((mic, following[0])), np.concatenate((ref, following[1]))
+def _by_batches(hops: Iterator[Pair], batch: int) -> Iterator[Pair]:
+    """So many hops as one, and at the end what is left."""
+    while some := list(islice(hops, batch)):
+        mic, ref = zip(*some, strict=True)
+        yield np.concatenate(mic), np.concatenate(ref)
 
 
 def _filled(block: Block, hop: int) -> Block:

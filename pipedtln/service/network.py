@@ -11,7 +11,7 @@ from pipedtln.audio.api import PERIODS
 from pipedtln.config import Config
 from pipedtln.errors import ModelError
 from pipedtln.networks import ModelChoice, choose_model
-from pipedtln.processor import HOP
+from pipedtln.processor import HOP, MOST_BATCH
 from pipedtln.stream.failopen import FailOpen
 
 LOG = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ RETRY_S = 5.0
 """Seconds between two looks for weights that were not there; a look costs little."""
 
 
-_Need: TypeAlias = tuple[str, bool, int, bool, bool]
+_Need: TypeAlias = tuple[str, bool, int, bool, int]
 
 
 class Network:
@@ -53,7 +53,7 @@ class Network:
         with self._lock:
             need = _need(config)
             try:
-                choice = choose_model(*need[:3], pipeline=need[3], pairs=need[4])
+                choice = choose_model(*need[:3], pipeline=need[3], batch=need[4])
             except ModelError as error:
                 choice = ModelChoice(None, None, str(error))
             before, self._choice, self._loaded_for = self._choice, choice, need
@@ -69,6 +69,6 @@ class Network:
 
 def _need(config: Config) -> _Need:
     """What decides about the network: name, whether there is a reference, threads, pipeline, and
-    whether hops come two at a time."""
-    pairs = PERIODS[config.latency] >= 2 * HOP
-    return config.model, config.reference != "none", config.threads, config.pipeline, pairs
+    how many hops come at a time."""
+    batch = min(PERIODS[config.latency] // HOP, MOST_BATCH)
+    return config.model, config.reference != "none", config.threads, config.pipeline, batch

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipedtln.processor import FRAME, HOP, SAMPLE_RATE, Block, Processor, check_block
+from pipedtln.processor import FRAME, HOP, MOST_BATCH, SAMPLE_RATE, Block, Processor, check_block
 from pipedtln.stream.delay import MAX_LAG, DelayEstimator
 from pipedtln.stream.flux import Array
 from pipedtln.stream.hold import HoldLine
@@ -96,16 +96,17 @@ class Aligner:
         self._ref = HoldLine(hop, MAX_LAG, _REF_FADE, frame_hops)
         self._mic = HoldLine(hop, MAX_MIC_HOLD, _MIC_FADE, frame_hops)
         self._meter = SuppressionMeter(sample_rate / hop)
-        self.mics: Block = np.zeros(2 * hop, np.float32)
-        """The held microphone of the present two hops, where two are held before any is learned."""
-        self.refs: Block = np.zeros(2 * hop, np.float32)
-        """The held reference of the present two hops."""
+        self.mics: Block = np.zeros(MOST_BATCH * hop, np.float32)
+        """The held microphone of the present hops, where several are held before any is learned."""
+        self.refs: Block = np.zeros(MOST_BATCH * hop, np.float32)
+        """The held reference of the present hops."""
         self.mic = self.mics[:hop]
         """The held microphone of the present hop."""
         self.ref = self.refs[:hop]
         """The held reference of the present hop."""
-        self._held = ((self.mic, self.ref), (self.mics[hop:], self.refs[hop:]))
-        self._sources: list[tuple[int, int | None, int | None]] = [(0, None, None)] * 2
+        each = (self.mics.reshape(-1, hop), self.refs.reshape(-1, hop))
+        self._held = list(zip(*each, strict=True))
+        self._sources: list[tuple[int, int | None, int | None]] = [(0, None, None)] * MOST_BATCH
         self.moved_far = False
         """Whether with the present hop the reference has come to lie elsewhere by far."""
         self.reset(first_guess_ms)
@@ -157,7 +158,7 @@ class Aligner:
         Parameters
         ----------
         mic, ref : float32, shape (hop,)
-        at : 1 for the second of two hops that are processed at once
+        at : which it is of the hops that are processed at once, 0 for the first
         """
         held_mic, held_ref = self._held[at]
         self._mic.process(mic, held_mic)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipedtln.processor import HOP, SAMPLE_RATE, Block
+from pipedtln.processor import HOP, MOST_BATCH, SAMPLE_RATE, Block
 from pipedtln.stream.pacer import OutputPacer
 from pipedtln.stream.reference import ReferenceFeed
 from pipedtln.stream.ring import Ring
@@ -25,8 +25,11 @@ from pipedtln.stream.voice import Voice
 LOG = logging.getLogger(__name__)
 
 LATE_SAMPLES = 6 * HOP
-"""Backlog (48 ms) above which hops are let through unprocessed until it is worked off, unless the
-network is quick enough to work it off itself."""
+"""Backlog (48 ms, or two periods) above which hops are let through unprocessed until it is worked
+off, unless the network is quick enough to work it off itself."""
+PATIENT_PERIOD = 4 * HOP
+"""Period (32 ms) from which hops wait until as many are there as go at once: who asks for so long a
+one wants little work, not soon, and a server may bring sound more often for another app's sake."""
 STALE_SAMPLES = 20 * HOP
 """Backlog (160 ms) above which the oldest sound is dropped: the process had been stopped."""
 
@@ -109,10 +112,9 @@ class Engine:
         self._queue_level = 0.0
         self._backlog = 0.0
         self._underruns = 0
-        self._both = mic, ref, out = tuple(np.zeros((3, 2 * HOP), dtype=np.float32))
-        self._each = [
-            (mic[hop], ref[hop], out[hop]) for hop in (slice(0, HOP), slice(HOP, 2 * HOP))
-        ]
+        self._blocks = tuple(np.zeros((3, MOST_BATCH * HOP), dtype=np.float32))
+        each = (block.reshape(-1, HOP) for block in self._blocks)
+        self._each = list(zip(*each, strict=True))
 
     def wake(self) -> None:
         """Sound has arrived: work on it, if started. Called by the backend, in a thread that may
@@ -197,14 +199,21 @@ class Engine:
                 self.feed.skip(port.ref, stale)
             self.dropped_hops += stale // HOP
             LOG.warning("dropped %d ms of old sound after a stall", stale * 1000 // SAMPLE_RATE)
+        patient = port.period >= PATIENT_PERIOD
+        most = max(LATE_SAMPLES, 2 * port.period)
         while (waiting := port.mic.readable) >= HOP:
-            late = waiting > LATE_SAMPLES and not self.voice.catches_up(waiting // HOP)
+            late = waiting > most and not self.voice.catches_up(waiting // HOP)
             # What came together goes together, unless it is late: then every hop is looked at.
-            together = waiting >= 2 * HOP and not late and self.voice.pairs
-            self._hops(port, waiting, 2 if together else 1, late)
+            batch = 1 if late else self.voice.batch
+            if waiting < batch * HOP:
+                if patient:
+                    break
+                batch = 1
+            self._hops(port, waiting, batch, waiting % (batch * HOP) if patient else 0, late)
 
-    def _hops(self, port: Port, waiting: int, count: int, late: bool) -> None:
-        """Work on the oldest of the ``waiting`` samples: one hop, or two at once."""
+    def _hops(self, port: Port, waiting: int, count: int, staying: int, late: bool) -> None:
+        """Work on the oldest of the ``waiting`` samples, of which the newest are ``staying`` for
+        now: on one hop, or on several at once."""
         hops = self._each[:count]
         ahead = waiting
         for mic, ref, _ in hops:
@@ -223,8 +232,10 @@ class Engine:
         if count == 1:
             self.voice.process(*hops[0], late=late)
         else:
-            self.voice.process_two(*self._both)
-        ahead = waiting
+            mic, ref, out = self._blocks
+            some = slice(0, count * HOP)
+            self.voice.process_batch(mic[some], ref[some], out[some])
+        ahead = waiting - staying
         for mic, ref, out in hops:
             for tap in self._taps:
                 tap.hear(mic, ref, out)

@@ -159,16 +159,17 @@ class FailOpen:
         self.ran = self._run(mic, ref, out, late)
         self._pass_on(mic, out)
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Process two hops, at once if the processor takes pairs; never raises.
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process several hops, at once if the processor takes so many; never raises.
 
         Parameters
         ----------
-        mic, ref, out : float32, shape (256,), one hop behind the other; ``out`` must not be ``mic``
+        mic, ref, out : float32, shape (hops * 128,), one hop behind the other; ``out`` must not be
+            ``mic``
         """
         self.ran = self._run(mic, ref, out, late=False)
-        self._pass_on(mic[:HOP], out[:HOP])
-        self._pass_on(mic[HOP:], out[HOP:])
+        for mic_hop, out_hop in zip(mic.reshape(-1, HOP), out.reshape(-1, HOP), strict=True):
+            self._pass_on(mic_hop, out_hop)
 
     def _pass_on(self, mic: Block, out: Block) -> None:
         """Blend what came out of one hop with the microphone."""
@@ -196,9 +197,10 @@ class FailOpen:
 
     def _run(self, mic: Block, ref: Block, out: Block, late: bool) -> bool:
         """Fill ``out`` by the processor; False if the microphone must serve instead."""
-        slot = self.hops % LOAD_HOPS
-        last = slot if len(mic) == HOP else (slot + 1) % LOAD_HOPS
-        self._loads[slot] = self._loads[last] = 0
+        # A batch may reach past the end of the ring: a second part of it is then at the begin.
+        slot, hops = self.hops % LOAD_HOPS, len(mic) // HOP
+        past = max(0, slot + hops - LOAD_HOPS)
+        self._loads[slot : slot + hops] = self._loads[:past] = 0
         processor = self._processor
         # When the user bypasses it, the processor is heard for one more hop, to be faded out.
         if processor is None or (self.bypass and self._wet_gain == 0.0):
@@ -211,13 +213,13 @@ class FailOpen:
         self._was_late = False
         begin = perf_counter()
         try:
-            # It may be another one since the caller looked, which does not take pairs.
+            # It may be another one since the caller looked, which takes other batches or none.
             process_hops(processor, mic, ref, out)
         except Exception as error:  # noqa: BLE001 - whatever breaks, the voice goes on
             self._fail(f"{type(error).__name__}: {error}")
             return False
         load = (perf_counter() - begin) * processor.sample_rate / len(mic)
-        self._loads[slot] = self._loads[last] = load
+        self._loads[slot : slot + hops] = self._loads[:past] = load
         # One dot product tells whether any sample is NaN or infinite.
         if not math.isfinite(float(np.dot(out, out))):
             self._fail("the network's output is not finite")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipedtln.processor import HOP, SAMPLE_RATE, Block, takes_pairs
+from pipedtln.processor import HOP, SAMPLE_RATE, Block, batch_of
 from pipedtln.stream.switch import NetworkSwitch
 
 POWER = 1e-7
@@ -58,17 +58,17 @@ class FarEndSwitch(NetworkSwitch):
         super().process(mic, ref, out)
 
     @property
-    def pairs(self) -> bool:
-        """Whether any network may take two hops at once; where none may now, each goes alone."""
-        return any(takes_pairs(network) for network in self.networks)
+    def batch(self) -> int:
+        """Most hops that any network may take at once; where none may now, each goes alone."""
+        return max(batch_of(network) for network in self.networks)
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Process two hops, at once where both ask for the network that runs."""
-        hops = slice(0, HOP), slice(HOP, 2 * HOP)
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process several hops, at once where all ask for the network that runs."""
+        hops = [slice(at, at + HOP) for at in range(0, len(mic), HOP)]
         far_ends = [self._hear(ref[hop]) for hop in hops]
         self.far_end = far_ends[0]
-        if far_ends[0] == far_ends[1] and super().pairs:
-            super().process_two(mic, ref, out)
+        if all(far_end == far_ends[0] for far_end in far_ends) and super().batch == len(hops):
+            super().process_batch(mic, ref, out)
             return
         for hop, self.far_end in zip(hops, far_ends, strict=True):
             super().process(mic[hop], ref[hop], out[hop])

@@ -11,7 +11,15 @@ from time import perf_counter
 
 import numpy as np
 
-from pipedtln.processor import HOP, SAMPLE_RATE, Block, Processor, check_block, takes_pairs
+from pipedtln.processor import (
+    HOP,
+    SAMPLE_RATE,
+    Block,
+    Processor,
+    batch_of,
+    check_block,
+    takes_batches,
+)
 from pipedtln.stream.align import EchoProcessor
 from pipedtln.stream.flux import Array
 
@@ -88,19 +96,19 @@ class NetworkSwitch:
 
     @property
     def mic_powers(self) -> Array | None:
-        """Spectra of the last two microphone frames, if the echo canceller saw both at once."""
+        """Spectra of the last microphone frames, if the echo canceller saw several at once."""
         return getattr(self._echo_that_ran, "mic_powers", None)
 
     @property
     def ref_powers(self) -> Array | None:
-        """Spectra of the last two reference frames, if the echo canceller saw both at once."""
+        """Spectra of the last reference frames, if the echo canceller saw several at once."""
         return getattr(self._echo_that_ran, "ref_powers", None)
 
     @property
-    def pairs(self) -> bool:
-        """Whether the next two hops may go at once: no change is due, and the network can."""
+    def batch(self) -> int:
+        """Hops that may go at once now: those of the network, and 1 while a change is due."""
         settled = self._next is None and self._wanted() is self._active
-        return settled and takes_pairs(self._active)
+        return batch_of(self._active) if settled else 1
 
     def forget(self) -> None:
         """Let the echo cancellers that run forget where the echo was."""
@@ -143,16 +151,17 @@ class NetworkSwitch:
         else:
             self._govern(perf_counter() - begin)
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Process two hops at once; see :class:`pipedtln.processor.PairProcessor`."""
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process several hops at once; see :class:`pipedtln.processor.BatchProcessor`."""
         begin = perf_counter()
         active = self._active
-        assert takes_pairs(active)
-        active.process_two(mic, ref, out)
+        assert takes_batches(active)
+        active.process_batch(mic, ref, out)
         self._note_echo()
-        each = (perf_counter() - begin) / 2
-        self._govern(each)
-        self._govern(each)
+        hops = len(mic) // self.hop
+        each = (perf_counter() - begin) / hops
+        for _ in range(hops):
+            self._govern(each)
 
     def _wanted(self) -> Processor:
         if self._quiet is not None and not (self.far_end and self._echoes):

@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
-from pipedtln.processor import HOP, Block, Processor, takes_pairs
+from pipedtln.processor import HOP, MOST_BATCH, Block, Processor, batch_of, takes_batches
 from pipedtln.stream.align import Aligner, Alignment
 from pipedtln.stream.failopen import FailOpen
 from pipedtln.stream.farend import FarEndDetector
 from pipedtln.stream.switch import NetworkSwitch
+
+_HOPS = tuple(slice(at * HOP, (at + 1) * HOP) for at in range(MOST_BATCH))
 
 
 class Voice:
@@ -45,10 +47,9 @@ class Voice:
         return self.processing.hops
 
     @property
-    def pairs(self) -> bool:
-        """Whether two hops at once take less time than one after the other now."""
-        processor = self.processing.processor
-        return processor is not None and takes_pairs(processor)
+    def batch(self) -> int:
+        """Hops that at once take less time than one after the other now; 1 where none do."""
+        return batch_of(self.processing.processor)
 
     def catches_up(self, hops: int) -> bool:
         """Whether so many hops that wait would be worked off soon; see :class:`FailOpen`."""
@@ -64,28 +65,34 @@ class Voice:
         """Process one hop; see :meth:`FailOpen.process`."""
         self._one(mic, ref, out, self._far_end(ref), late=late)
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Process two hops, at once where nothing changes between them.
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Process several hops, at once where nothing changes between them.
 
-        What is learned of the first hop steers the third then, not the second.
+        What is learned of any of them steers those that come after all of them then.
 
         Parameters
         ----------
-        mic, ref, out : float32, shape (256,), one hop behind the other
+        mic, ref, out : float32, shape (hops * 128,), one hop behind the other; as many as
+            :attr:`batch` told
         """
-        first, second = slice(0, HOP), slice(HOP, 2 * HOP)
-        far_ends = self._far_end(ref[first]), self._far_end(ref[second])
+        hops = _HOPS[: len(mic) // HOP]
+        far_ends = [self._far_end(ref[hop]) for hop in hops]
         processor = self._tell(far_ends[0])
-        if processor is None or far_ends[0] != far_ends[1] or not takes_pairs(processor):
-            for hop, far_end in zip((first, second), far_ends, strict=True):
+        if (
+            any(far_end != far_ends[0] for far_end in far_ends)
+            or not takes_batches(processor)
+            or processor.batch != len(hops)
+        ):
+            for hop, far_end in zip(hops, far_ends, strict=True):
                 self._one(mic[hop], ref[hop], out[hop], far_end)
             return
         aligner = self._aligner
-        for at, hop in enumerate((first, second)):
+        for at, hop in enumerate(hops):
             aligner.hold(mic[hop], ref[hop], at)
-        self.processing.process_two(aligner.mics, aligner.refs, out)
+        held = slice(0, len(mic))
+        self.processing.process_batch(aligner.mics[held], aligner.refs[held], out)
         if far_ends[0] and self.processing.ran:
-            for at, hop in enumerate((first, second)):
+            for at, hop in enumerate(hops):
                 aligner.learn(*_spectra(processor, at), out[hop], at)
                 if aligner.moved_far:
                     _forget(processor)
@@ -126,7 +133,7 @@ def _spectra(
 ) -> tuple[Block | None, Block | None]:
     """Spectra that the processor computed for the last hop, if it uses the reference.
 
-    ``at`` is 0 or 1 for either of two hops that were processed at once.
+    ``at`` tells which of the hops it is that were processed at once.
     """
     if processor is None or not processor.uses_reference:
         return None, None

@@ -57,19 +57,20 @@ class Squarer(Delayed):
         return (mic * np.abs(mic)).astype(np.float32)
 
 
-class PairSquarer(Squarer):
-    """The same, and two hops at once, which it counts."""
+class BatchSquarer(Squarer):
+    """The same, and four hops at once, which it counts."""
 
-    pairs = True
-    pairs_taken = alone = 0
+    batch = 4
+    batches = alone = 0
 
     def process(self, mic: Block, ref: Block, out: Block) -> None:
         """Push a hop through, and count it."""
         self.alone += 1
         super().process(mic, ref, out)
 
-    def process_two(self, mic: Block, ref: Block, out: Block) -> None:
-        """Push two hops through."""
-        self.pairs_taken += 1
-        for hop in (slice(0, HOP), slice(HOP, 2 * HOP)):
+    def process_batch(self, mic: Block, ref: Block, out: Block) -> None:
+        """Push all hops through."""
+        self.batches += 1
+        for at in range(0, len(mic), HOP):
+            hop = slice(at, at + HOP)
             super().process(mic[hop], ref[hop], out[hop])

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 
 from pipedtln.files import Pair, process_file
-from tests.files.processors import Delayed, PairSquarer, Reference, Silencer, Squarer
+from tests.files.processors import BatchSquarer, Delayed, Reference, Silencer, Squarer
 from tests.files.sounds import babble, lag, snr_db, write
 
 
@@ -66,16 +66,16 @@ def test_the_size_of_the_pieces_does_not_change_a_sample(tmp_path: Path, rate: i
 
 
 @pytest.mark.parametrize("count", [1, 2 * 128, 5 * 128, 6 * 128 + 1, 8000])
-def test_two_hops_go_at_once_where_the_processor_takes_them(tmp_path: Path, count: int) -> None:
+def test_several_hops_go_at_once_where_the_processor_takes_them(tmp_path: Path, count: int) -> None:
     sound = babble(0.6, 16000)[:count]
     mic = write(tmp_path / "mic.wav", sound, 16000, "FLOAT")
-    pairs, outputs = PairSquarer(), []
-    for processor in (Squarer(), pairs):
+    batched, outputs = BatchSquarer(), []
+    for processor in (Squarer(), batched):
         process_file(mic, tmp_path / "out.wav", processor, strength=70)
         outputs.append(sf.read(tmp_path / "out.wav", dtype="float32")[0])
     np.testing.assert_array_equal(*outputs)
-    hops = -(-(count + pairs.latency_samples) // 128)
-    assert (pairs.pairs_taken, pairs.alone) == divmod(hops, 2)
+    hops = -(-(count + batched.latency_samples) // 128)
+    assert (batched.batches, batched.alone) == divmod(hops, batched.batch)
 
 
 def test_the_reference_stays_in_time_with_the_microphone_at_any_pair_of_rates(

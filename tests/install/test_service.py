@@ -226,7 +226,7 @@ def hanging(plain):
     return process
 
 Voice.process = hanging(Voice.process)
-Voice.process_two = hanging(Voice.process_two)
+Voice.process_batch = hanging(Voice.process_batch)
 """
 
 

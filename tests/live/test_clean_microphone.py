@@ -33,9 +33,20 @@ def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(
     server: PrivateServer, bridge: RunningBridge
 ) -> None:
     server.add_room(delay_ms=60)
+    for _ in range(ATTEMPTS):
+        suppression, undisturbed = far_end_alone(server, bridge)
+        # A machine that stops the service for 0.1 s has some of the echo heard, or all of it for
+        # the hops that are let through to catch up.
+        if undisturbed:
+            break
+    assert suppression >= 25
+
+
+def far_end_alone(server: PrivateServer, bridge: RunningBridge) -> tuple[float, bool]:
+    """By how much quieter it is on DTLN Microphone, in dB; whether the service was never late."""
     far = speech("far", 8.0)
     with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
-        bridge.wait_state("running")
+        before = bridge.wait_state("running")
         with server.player(far, SPEAKER) as playing:
             playing.wait()
         status = bridge.status()
@@ -47,9 +58,12 @@ def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(
     print(
         f"{server_name(server)}: far end {level_db(heard[window]):.1f} dBFS at the microphone, "
         f"{suppression:.1f} dB quieter on DTLN Microphone; status tells a delay of "
-        f"{status.echo_delay_ms} ms and {status.echo_suppression_db} dB"
+        f"{status.echo_delay_ms} ms and {status.echo_suppression_db} dB; "
+        f"{status.xruns - before.xruns} underruns and "
+        f"{status.bypassed_hops - before.bypassed_hops} hops let through"
     )
-    assert suppression >= 25
+    late = (one.xruns + one.bypassed_hops + one.dropped_hops for one in (before, status))
+    return suppression, len(set(late)) == 1
 
 
 def test_near_end_speech_comes_through_as_offline_processing_gives_it(
