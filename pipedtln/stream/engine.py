@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from pipedtln.processor import HOP, MOST_BATCH, SAMPLE_RATE, Block
+from pipedtln.stream.losses import LossWatch
 from pipedtln.stream.pacer import OutputPacer
 from pipedtln.stream.reference import ReferenceFeed
 from pipedtln.stream.ring import Ring
@@ -143,7 +144,7 @@ class Engine:
                 raise RuntimeError("the engine already runs")
             self.voice.reset(first_guess_ms)
             self.pacer.reset(port.period)
-            self.feed.reset()
+            self.feed.reset(LossWatch(port.mic, port.ref))
             self._underruns = port.underruns
             self._queue_level = self._backlog = 0.0
             self.busy_since = self.thread_id = None

@@ -7,11 +7,16 @@ must hold is that the same sample of the reference stays beside the same sample 
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from pipedtln.processor import HOP, SAMPLE_RATE, Block
+from pipedtln.stream.losses import LossWatch
 from pipedtln.stream.resample import DriftResampler
 from pipedtln.stream.ring import Ring
+
+LOG = logging.getLogger(__name__)
 
 SETTLE_HOPS = 64
 """Hops (0.5 s) after which the streams' start-up skew is over and the backlog is set right.
@@ -27,6 +32,8 @@ MAX_ERROR = 256
 """Samples; more is a stall, not a drift."""
 STALL_HOPS = 8
 """Late hops in half a second that may be one stall, which says nothing of the backlog."""
+MOST_FILLED = 512
+"""Samples of silence that may take the place of lost ones, besides those that already have."""
 UNSEEN = 1 << 30
 
 
@@ -35,12 +42,14 @@ class ReferenceFeed:
 
     The least backlog (samples that remain when a microphone hop has got its own) is held at
     ``target`` by reading at most 1000 ppm faster or slower. Late samples are replaced by silence,
-    and dropped when they come, so that what follows keeps its place.
+    and dropped when they come, so that what follows keeps its place. Where only one of the streams
+    loses some on the way here, as many are left out of the other, or silence put in, within a
+    second.
 
     Parameters
     ----------
     target : backlog to hold, in samples
-    bound : backlog above which the excess is dropped at once, in samples
+    bound : least backlog above which the excess is dropped at once, in samples
     """
 
     def __init__(self, target: int = 192, bound: int = 1280) -> None:
@@ -48,13 +57,20 @@ class ReferenceFeed:
         self.bound = bound
         self._resampler = DriftResampler(capacity=8 * HOP)
         self._scratch = np.zeros(8 * HOP, dtype=np.float32)
-        self._silence = np.zeros(MAX_ERROR, dtype=np.float32)
+        self._silence = np.zeros(MOST_FILLED, dtype=np.float32)
+        self._losses: LossWatch | None = None
         self.dropped = 0
         self.padded = 0
         self.reset()
 
-    def reset(self) -> None:
-        """Start anew, as after opening the streams."""
+    def reset(self, losses: LossWatch | None = None) -> None:
+        """Start anew, as after opening the streams.
+
+        Parameters
+        ----------
+        losses : of the streams; without it only drift is taken out
+        """
+        self._losses = losses
         self._debt = 0
         self._primed = False
         self._level = float(self.target)
@@ -77,6 +93,7 @@ class ReferenceFeed:
         """Leave out ``count`` samples with the microphone's, those that are still to come too."""
         self._debt += count - ring.skip(count)
         self._primed = self._primed and self._debt <= GONE_SAMPLES
+        self._forget_losses()
 
     def read(self, ring: Ring, out: Block, ahead: int = 0) -> bool:
         """Fill ``out`` with the hop that belongs to the microphone's present one.
@@ -97,13 +114,6 @@ class ReferenceFeed:
             self._debt -= paid
             self.dropped += paid
         there = ring.readable
-        waiting = there - ahead
-        if waiting > self.bound:
-            excess = ring.skip(waiting - self.target - len(out))
-            self.dropped += excess
-            there -= excess
-            waiting -= excess
-            self._watch_afresh()
         speed = 1.0 + self._ppm * 1e-6
         needed = self._resampler.needed(len(out), speed)
         whole = needed <= there
@@ -113,7 +123,7 @@ class ReferenceFeed:
         else:
             self._pad(ring, needed)
         self._resampler.pull(out, speed)
-        self._watch(ring, waiting - needed, whole)
+        self._watch(ring, there - ahead - needed, whole)
         return whole
 
     def _prime(self, ring: Ring, out: Block, ahead: int) -> bool:
@@ -142,8 +152,17 @@ class ReferenceFeed:
             self._primed = False
 
     def _watch_afresh(self) -> None:
-        self._hops = self._late_hops = 0
+        self._hops = 0
+        self._see_afresh()
+        self._forget_losses()
+
+    def _see_afresh(self) -> None:
+        self._late_hops = 0
         self._least = self._least_late = self._least_before = UNSEEN
+
+    def _forget_losses(self) -> None:
+        if self._losses is not None:
+            self._losses.forget()
 
     def _watch(self, ring: Ring, left: int, whole: bool) -> None:
         """Look for the least backlog; set it right once, then steer it."""
@@ -155,17 +174,39 @@ class ReferenceFeed:
         self._hops += 1
         if self._hops % SETTLE_HOPS:
             return
+        lost = self._losses.look() if self._losses is not None else 0
+        if lost:
+            self._make_up(ring, lost)
+            self._see_afresh()
+            return
         if self._late_hops > STALL_HOPS:
             self._least = self._least_late
         self._late_hops, self._least_late = 0, UNSEEN
         level = min(self._least, self._least_before)
         self._least, self._least_before = UNSEEN, self._least
         self._level = float(level)
-        if self._hops == SETTLE_HOPS:
+        if self._hops == SETTLE_HOPS or level > self.bound:
             self._settle(ring, level - self.target)
             self._least_before = UNSEEN
         else:
             self._steer(max(-MAX_ERROR, min(MAX_ERROR, level - self.target)))
+
+    def _make_up(self, ring: Ring, lost: int) -> None:
+        """Leave out what the microphone lost, or fill in what the reference did (``lost`` < 0)."""
+        LOG.debug(
+            "%s lost %.1f ms alone", "mic" if lost > 0 else "ref", abs(lost) * 1000 / SAMPLE_RATE
+        )
+        if lost > 0:
+            there = ring.skip(lost)
+            self.dropped += there
+            self._debt += lost - there
+            return
+        # What was padded for lost samples stays: they will never come.
+        filled = min(self._debt, -lost)
+        self._debt -= filled
+        silence = self._silence[: -lost - filled]
+        self._resampler.push(silence)
+        self.padded += len(silence)
 
     def _settle(self, ring: Ring, excess: int) -> None:
         if excess > 0:

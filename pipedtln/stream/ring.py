@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Callable
+from time import monotonic
 
 import numpy as np
 
-from pipedtln.processor import Block
+from pipedtln.processor import SAMPLE_RATE, Block
 
 SAMPLE_BYTES = 4
 
@@ -21,14 +24,17 @@ class Ring:
     Parameters
     ----------
     capacity : samples the ring can hold
+    clock : tells the seconds by which :meth:`lead` goes
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, clock: Callable[[], float] = monotonic) -> None:
         self._data = np.zeros(capacity, dtype=np.float32)
         self._address = self._data.ctypes.data
         self._capacity = capacity
         self._written = 0
         self._read = 0
+        self._clock = clock
+        self._lead = -math.inf
         self.dropped = 0
         """Samples that found the ring full."""
 
@@ -53,7 +59,7 @@ class Ring:
             split = self._capacity - start
             self._data[start:] = block[:split]
             self._data[: end - self._capacity] = block[split:count]
-        self._written += count
+        self._wrote(count)
 
     def write_at(self, address: int, count: int) -> None:
         """As :meth:`write`, of ``count`` float32 samples at an address in memory.
@@ -67,11 +73,27 @@ class Ring:
         if split < count:
             rest = address + split * SAMPLE_BYTES
             ctypes.memmove(self._address, rest, (count - split) * SAMPLE_BYTES)
-        self._written += count
+        self._wrote(count)
 
     def write_silence(self, count: int) -> None:
         """Append ``count`` zeros (writer's side)."""
         self.write(np.zeros(count, dtype=np.float32))
+
+    def lead(self) -> float:
+        """By how many samples writing was ahead of the clock at best since this was last asked
+        (reader's side).
+
+        What matters is how it changes: sound may come late, but not early, so the best stays what
+        it was, but for some ppm, until samples are lost on their way here. Minus infinity where
+        nothing was written.
+        """
+        best, self._lead = self._lead, -math.inf
+        return best
+
+    def _wrote(self, count: int) -> None:
+        self._written += count
+        lead = self._written - self._clock() * SAMPLE_RATE
+        self._lead = max(self._lead, lead)
 
     def _fitting(self, count: int) -> int:
         room = self._capacity - (self._written - self._read)
