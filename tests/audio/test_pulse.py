@@ -102,6 +102,23 @@ def test_queue_falls_behind_where_nothing_is_written(
     session.close()
 
 
+def test_what_the_server_holds_back_of_the_microphone_is_less_than_a_cycle(
+    server: PrivateServer, backend: PulseBackend
+) -> None:
+    session = backend.open(route(server), nothing)
+    told = []
+    for _ in range(6):  # the server reports once a second
+        assert hears(session)
+        time.sleep(0.7)
+        told.append(session.held_back)
+    session.close()
+    print(f"{server.kind}: {told} of a period of {session.period}")
+    if server.kind == "pulseaudio":
+        assert told == [0] * len(told), "it sends all it has"
+    else:
+        assert all(0 <= one < session.period / 3 for one in told)
+
+
 def test_fifty_sessions_leave_nothing_behind(server: PrivateServer, backend: PulseBackend) -> None:
     backend.open(route(server), nothing).close()
     threads, files = threading.active_count(), descriptors()
