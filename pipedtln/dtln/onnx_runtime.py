@@ -118,17 +118,17 @@ class OnnxStage:
         states = [{name: np.zeros((1, units[1]), np.float32) for name in _STATES} for _ in range(2)]
         self._states: list[dict[str, Tensor]] = states
         self._one = _Bound(one, path, (len(inputs), 1, inputs[0]), output, states)
-        self._several, self._batch = None, 1
+        self._several = None
         if several is not None:
-            self._batch, session = several
-            heard = len(inputs), self._batch, inputs[0]
+            frames, session = several
+            heard = len(inputs), frames, inputs[0]
             self._several = _Bound(session, path, heard, output, states)
         self._turn = 0
 
     @property
     def batch(self) -> int:
         """Frames that :meth:`run_batch` takes; 1 where each must go alone."""
-        return self._batch
+        return 1 if self._several is None else self._several.frames
 
     def run(self, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         """Infer one frame; see :class:`pipedtln.dtln.runtime.Stage`."""
@@ -168,6 +168,8 @@ class _Bound:
         states: list[dict[str, Tensor]],
     ) -> None:
         signals, frames, size = heard
+        self.frames = frames
+        """Frames that it infers at once."""
         given = {tensor.name: tuple(tensor.shape) for tensor in session.get_inputs()}
         made = {tensor.name: tuple(tensor.shape) for tensor in session.get_outputs()}
         shapes = {name: state.shape for name, state in states[0].items()}
