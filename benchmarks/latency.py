@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy.signal import butter, correlate, resample_poly, sosfilt
 
-from benchmarks.recorders import prompt_recorder
+from benchmarks.recorders import in_memory, prompt_recorder
 from pipedtln.audio.api import PERIODS
 from pipedtln.demo.apps import Recording
 from pipedtln.demo.bridge import MICROPHONE, running_bridge
@@ -210,7 +210,7 @@ def measure(kind: str, setting: str, backend: str, seconds: float, logs: Path) -
     options = ("--latency", setting, "--backend", backend, "--bypass")
     log = logs / f"{kind}-{setting}-{backend}.log"
     with (
-        SERVERS[kind]() as server,
+        SERVERS[kind](inside=in_memory()) as server,
         running_bridge(server, "auto", log, lambda _a, _b: None, *options) as ask,
         server.player(marker(seconds + 3 * SETTLE_S), server.MICROPHONE_INPUT),
         prompt_recorder(server, server.MICROPHONE) as straight,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pipedtln.demo.apps import Recording
 from pipedtln.demo.servers import PrivatePipeWire, PrivateServer
 
@@ -31,3 +33,8 @@ def prompt_recorder(server: PrivateServer, source: str) -> Recording:
     if isinstance(server, PrivatePipeWire):
         return CycleRecording(source, server.env, server.folder)
     return server.recorder(source)
+
+
+def in_memory() -> str:
+    """A folder for servers whose recorders shall not wait for a disk: sound is lost meanwhile."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"

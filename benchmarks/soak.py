@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.latency import SERVERS, SETTLE_S, Arrivals, Found, Sound, find_delays, lag
-from benchmarks.recorders import prompt_recorder
+from benchmarks.recorders import in_memory, prompt_recorder
 from pipedtln.audio.api import PERIODS
 from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
 from pipedtln.demo.conversation import sentences
@@ -91,8 +91,8 @@ class Soak:
         )
 
 
-def conversation(minutes: int) -> tuple[Sound, Sound]:
-    """What near and far talker say, faint noise under the near one; float32, 16 kHz each."""
+def conversation() -> tuple[Sound, Sound]:
+    """A round of what near and far talker say, faint noise under the near; float32, 16 kHz."""
     quarter = ROUND_S // 4 * SAMPLE_RATE
     near, far = (
         np.resize(np.concatenate(sentences(who)), quarter) * np.float32(0.5)
@@ -102,7 +102,7 @@ def conversation(minutes: int) -> tuple[Sound, Sound]:
     noise = np.random.default_rng(3).normal(0, 1e-3, 4 * quarter).astype(np.float32)
     near_round = np.concatenate((near, silence, near, silence)) + noise
     far_round = np.concatenate((silence, far, far, silence))
-    return np.tile(near_round, minutes), np.tile(far_round, minutes)
+    return near_round, far_round
 
 
 def find_slips(found: list[Found], lost: list[float]) -> list[float]:
@@ -163,9 +163,10 @@ def memory_mb(pid: int) -> float:
 def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
     """Run it."""
     result = Soak()
-    near, far = conversation(minutes + 1)
+    near, far = conversation()
+    times = minutes + 1
     with (
-        SERVERS[kind]() as server,
+        SERVERS[kind](inside=in_memory()) as server,
         running_bridge(server, "auto", log, lambda _a, _b: None, "--latency", setting) as ask,
         Progress() as progress,
     ):
@@ -174,8 +175,9 @@ def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
             prompt_recorder(server, server.MICROPHONE) as straight,
             server.recorder(server.MICROPHONE) as beside,
             prompt_recorder(server, MICROPHONE) as through,
-            server.player(near, server.MICROPHONE_INPUT),
-            server.player(far, SPEAKER),
+            # Not an hour of sound each: to write that takes the machine a while.
+            server.player(near, server.MICROPHONE_INPUT, times=times),
+            server.player(far, SPEAKER, times=times),
         ):
             time.sleep(SETTLE_S)
             pid = ask()["pid"]
@@ -193,6 +195,7 @@ def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
     result.dropped_hops = status["dropped_hops"]
     result.found = find_delays(arrivals, heard, cleaned, WINDOW, WINDOW)
     # Both began within half a second of each other, which is well within what is told apart.
+    near = np.tile(near, times)
     result.bystander_slips = sorted(find_losses(heard, near) + find_losses(heard_beside, near))
     result.slips = find_slips(result.found, result.bystander_slips)
     return result

@@ -29,6 +29,7 @@ class Playback:
     env : environment of the private server
     folder : where the temporary raw file goes
     rate : Hz, of an array
+    times : how often it is played, without a gap
     latency_ms : what the program asks of the server
     """
 
@@ -40,6 +41,7 @@ class Playback:
         folder: Path,
         *,
         rate: int = 16_000,
+        times: int = 1,
         latency_ms: int = 50,
     ) -> None:
         if isinstance(sound, (str, Path)):
@@ -50,7 +52,7 @@ class Playback:
         else:
             samples = np.asarray(sound, dtype=np.float32)
             samples = samples.reshape(len(samples), -1)
-        self.seconds = len(samples) / rate
+        self.seconds = times * len(samples) / rate
         command = [
             _program("pacat"),
             "--playback",
@@ -64,9 +66,13 @@ class Playback:
             command.append(f"--device={sink}")
         self._raw = folder / f"play-{time.monotonic_ns()}.raw"
         samples.tofile(self._raw)
-        with self._raw.open("rb") as raw:
+        self._rounds = subprocess.Popen(
+            ["cat", *[str(self._raw)] * times], stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert self._rounds.stdout is not None
+        with self._rounds.stdout as pipe:
             self._process = subprocess.Popen(
-                command, env=dict(env), stdin=raw, stderr=subprocess.PIPE, start_new_session=True
+                command, env=dict(env), stdin=pipe, stderr=subprocess.PIPE, start_new_session=True
             )
 
     @property
@@ -94,6 +100,7 @@ class Playback:
     def stop(self) -> None:
         """Stop playing now; safe to call twice."""
         _end(self._process)
+        _end(self._rounds)
         self._raw.unlink(missing_ok=True)
 
     def __enter__(self) -> Playback:

@@ -52,6 +52,10 @@ _ServerT = TypeVar("_ServerT", bound="PrivateServer")
 class PrivateServer(Hardware):
     """An audio server of one's own, with a session bus; a context manager.
 
+    Parameters
+    ----------
+    inside : where its folder is made, and what programs play and record is kept
+
     Attributes
     ----------
     runtime_dir, home, config_home, state_home, data_home : its folders, gone after :meth:`stop`
@@ -65,10 +69,10 @@ class PrivateServer(Hardware):
     DAEMONS: ClassVar[tuple[str, ...]]
     """Roles of the server's own processes, the bus left out; the first is started first."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, inside: str = "/tmp") -> None:
         super().__init__()
         # Short, because a socket's path has at most 107 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix="pdtln-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="pdtln-", dir=inside))
         self.runtime_dir = self.folder / "run"
         self.home = self.folder / "home"
         self.config_home = self.home / ".config"
@@ -179,10 +183,15 @@ class PrivateServer(Hardware):
             return list(pulse.module_list())
 
     def player(
-        self, sound: Path | str | Samples, sink: str | None = None, *, rate: int = 16_000
+        self,
+        sound: Path | str | Samples,
+        sink: str | None = None,
+        *,
+        rate: int = 16_000,
+        times: int = 1,
     ) -> Playback:
         """Start a program that plays a file, or an array at ``rate`` Hz; None: default sink."""
-        return Playback(sound, sink, self.env, self.folder, rate=rate)
+        return Playback(sound, sink, self.env, self.folder, rate=rate, times=times)
 
     def play(
         self, sound: Path | str | Samples, sink: str | None = None, *, rate: int = 16_000
@@ -305,8 +314,8 @@ class PrivatePipeWire(PrivateServer):
         "dbus-daemon": "dbus",
     }
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, inside: str = "/tmp") -> None:
+        super().__init__(inside=inside)
         folder = self.config_home / "wireplumber"
         for name, text in _NO_HARDWARE.items():
             path = folder / name

@@ -70,6 +70,15 @@ def test_microphone_hears_what_is_played_into_the_air(server: PrivateServer) -> 
     assert level(heard[RATE // 2 :]) == pytest.approx(0.354, rel=0.05)
 
 
+def test_a_sound_played_several_times_goes_on_without_a_pause(server: PrivateServer) -> None:
+    with server.player(tone(0.5), server.MICROPHONE_INPUT, rate=RATE, times=6) as playback:
+        heard = server.record(server.MICROPHONE, seconds=2.0, rate=RATE)
+        playback.wait()
+    loud = [level(piece) > 0.3 for piece in np.split(heard, 100)]
+    print(f"{server.kind}: {sum(loud)} of 100 pieces, the first is {loud.index(True)}")
+    assert sum(loud[50:]) >= 48
+
+
 def test_room_echoes_with_its_coupling(server: PrivateServer) -> None:
     room = server.add_room(delay_ms=60, coupling=1.0)
     with server.player(tone(6.0), server.SPEAKER, rate=RATE):
