@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ from scipy.signal import butter, correlate, resample_poly, sosfilt
 
 from benchmarks.recorders import in_memory, prompt_recorder
 from pipedtln.audio.api import PERIODS
-from pipedtln.demo.apps import Recording
 from pipedtln.demo.bridge import MICROPHONE, running_bridge
 from pipedtln.demo.servers import PrivatePipeWire, PrivatePulseAudio, PrivateServer
 from pipedtln.processor import SAMPLE_RATE
@@ -75,10 +75,17 @@ def overlap(late: Sound, early: Sound, by: int) -> tuple[Sound, Sound]:
     return late[:count], early[:count]
 
 
+class Counted(Protocol):
+    """A recording that tells how many samples it has."""
+
+    @property
+    def count(self) -> int: ...
+
+
 class Arrivals:
     """When the samples of recordings arrive: a common clock for several of them."""
 
-    def __init__(self, *recordings: Recording) -> None:
+    def __init__(self, *recordings: Counted) -> None:
         self._recordings = recordings
         self._looks: list[list[tuple[float, ...]]] = [[] for _ in recordings]
 
@@ -86,9 +93,13 @@ class Arrivals:
         """Look at the recordings' growth for that long."""
         end = time.monotonic() + seconds
         while (now := time.monotonic()) < end:
-            for looks, recording in zip(self._looks, self._recordings, strict=True):
-                looks.append((recording.count, now))
+            self.look(now)
             time.sleep(0.002)
+
+    def look(self, now: float) -> None:
+        """Note what has been recorded by now, in seconds of a clock that never goes back."""
+        for looks, recording in zip(self._looks, self._recordings, strict=True):
+            looks.append((recording.count, now))
 
     def first(self, which: int) -> int:
         """Number of the first sample whose arrival was watched."""
@@ -105,6 +116,15 @@ class Arrivals:
         if not near:
             raise AssertionError(f"nobody looked when sample {sample} arrived")
         return min(now - count / SAMPLE_RATE for count, now in near) + sample / SAMPLE_RATE
+
+    def sample(self, which: int, at_s: float) -> int:
+        """Number of the sample that arrived then: the inverse of :meth:`arrival_s`."""
+        looks = self._looks[which]
+        moments = (at_s, at_s + 1)
+        first, end = (bisect_left(looks, moment, key=lambda look: look[1]) for moment in moments)
+        if first == end:
+            raise AssertionError(f"nobody looked {at_s:.3f} s after the clock began")
+        return round(max(count - (now - at_s) * SAMPLE_RATE for count, now in looks[first:end]))
 
 
 @dataclass(frozen=True)
@@ -136,16 +156,18 @@ def find_delays(
     by, _ = lag(through[: 20 * SAMPLE_RATE], straight[: 20 * SAMPLE_RATE])
     found = []
     reach = SAMPLE_RATE // 5
-    first = max(arrivals.first(1), arrivals.first(0) + by) + SAMPLE_RATE
-    end = min(len(straight), len(through)) - 2 * SAMPLE_RATE
-    for at in range(first, end, every):
-        start = at - by
-        shift, likeness = locate(straight[start : start + size], through[at - reach :], 2 * reach)
+    first = max(arrivals.first(0), arrivals.first(1) - by) + SAMPLE_RATE
+    usual_s = arrivals.arrival_s(1, first + by) - arrivals.arrival_s(0, first)
+    for start in range(first, len(straight) - 2 * SAMPLE_RATE, every):
+        # By the clock and not by the number: either recorder may have lost any amount by then.
+        arrived = arrivals.arrival_s(0, start)
+        at = arrivals.sample(1, arrived + usual_s) - reach
+        if at < 0 or at + 2 * reach + 2 * size > len(through):
+            continue
+        shift, likeness = locate(straight[start : start + size], through[at:], 2 * reach)
         if likeness > LIKE:
-            shift -= reach
-            later = arrivals.arrival_s(1, at + shift) - arrivals.arrival_s(0, start)
-            found.append(Found(start / SAMPLE_RATE, 1000 * later, by + shift))
-            by += shift if abs(shift) > reach // 2 else 0
+            later = arrivals.arrival_s(1, at + shift) - arrived
+            found.append(Found(start / SAMPLE_RATE, 1000 * later, at + shift - start))
     return found
 
 
