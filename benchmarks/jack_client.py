@@ -35,6 +35,7 @@ from benchmarks.latency import (
     measure,
     told,
 )
+from benchmarks.recorders import in_memory
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivatePipeWire
 from pipedtln.processor import HOP, SAMPLE_RATE
@@ -116,7 +117,7 @@ class Client:
 
 def measure_jack(seconds: float) -> list[str]:
     """One row of the table."""
-    with PrivatePipeWire() as server, tempfile.TemporaryFile() as errors:
+    with PrivatePipeWire(inside=in_memory()) as server, tempfile.TemporaryFile() as errors:
         with server.connect() as pulse:
             pulse.module_load("module-null-sink", f"sink_name={SINK} channels=1")
             if not wait_until(lambda: SINK in {one.name for one in pulse.sink_list()}, 5.0):

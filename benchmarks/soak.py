@@ -161,7 +161,7 @@ def find_losses(straight: Sound, played: Sound) -> list[float]:
         if likeness < LIKE:
             # More was lost at once, or while nobody spoke: the trail would stay lost.
             early = max(0, start - MOST_LOST)
-            ahead, likeness = locate(heard, played[early : start + 2 * MOST_LOST], 2 * MOST_LOST)
+            ahead, likeness = locate(heard, played[early:], 2 * MOST_LOST)
             shift = start - early - ahead
         if likeness > LIKE and shift:
             by += shift

@@ -190,7 +190,10 @@ class PrivateServer(Hardware):
         rate: int = 16_000,
         times: int = 1,
     ) -> Playback:
-        """Start a program that plays a file, or an array at ``rate`` Hz; None: default sink."""
+        """Start a program that plays a file, or an array at ``rate`` Hz; None: default sink.
+
+        ``times``: how often, without a gap.
+        """
         return Playback(sound, sink, self.env, self.folder, rate=rate, times=times)
 
     def play(
