@@ -27,7 +27,7 @@ MOVED = 4
 """Samples between the lags of two half seconds that lie alike; a correction makes it 32."""
 MOST_LOST_DB = 0.5
 STEADY_MS = 3.0
-"""Between the shortest and the longest way while the queue stays as it is: 0.3 as measured."""
+"""Between the shortest and the longest way while the queue stays as it is: under 2 as measured."""
 STEADY_DB = 25.0
 """What the servers' resamplers leave of any half second's likeness; corrections leave 0 to 13."""
 
@@ -156,17 +156,20 @@ def said_once(
 def test_added_latency_is_bounded(server: PrivateServer, setting: str, bound_ms: float) -> None:
     with RunningBridge(server, "--latency", setting) as bridge:
         for _ in range(ATTEMPTS):
-            delays, underruns = measure_latency(server, bridge)
+            delays, undisturbed = measure_latency(server, bridge)
             # A machine that stands still for a moment has the queue run dry or what was recorded
             # meanwhile come all at once; for ten seconds it is longer for it.
-            if delays and not underruns and np.ptp(np.percentile(delays, [5, 95])) <= STEADY_MS:
+            if undisturbed:
                 break
         assert len(delays) >= LEAST_WINDOWS
         assert np.median(delays) <= bound_ms
 
 
-def measure_latency(server: PrivateServer, bridge: RunningBridge) -> tuple[list[float], int]:
-    """Milliseconds by which some 28 windows of speech come later through the bridge; underruns."""
+def measure_latency(server: PrivateServer, bridge: RunningBridge) -> tuple[list[float], bool]:
+    """Milliseconds by which some 28 windows of speech come later through the bridge.
+
+    And whether the queue stayed as it was meanwhile.
+    """
     bridge.wait_state("idle")
     random = np.random.default_rng(5)
     # Speech survives the network, and each window of it is found in the other recording.
@@ -192,7 +195,7 @@ def measure_latency(server: PrivateServer, bridge: RunningBridge) -> tuple[list[
         f"ms over {len(delays)} windows; status tells {status.latency_ms} ms "
         f"{status.latency_parts_ms}, {underruns} underruns"
     )
-    return delays, underruns
+    return delays, not underruns and bool(high - low <= STEADY_MS)
 
 
 def server_name(server: PrivateServer) -> str:
