@@ -248,6 +248,9 @@ def _astray(excess: list[int]) -> int:
     for blocks, few, slack in ((WINDOW_BLOCKS, FEW, SLACK), (LONG_BLOCKS, LONG_FEW, NEAR)):
         if len(excess) >= blocks:
             off = sorted(excess[-blocks:])[few]
+            if off < 0:
+                # Where the device's clock is the slower one it always was shorter: is it still?
+                off = min(0, max(off, min(soon)))
             if abs(off) > slack:
                 return off
     return 0

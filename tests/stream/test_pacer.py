@@ -60,6 +60,8 @@ class Run:
     pacer: OutputPacer
     levels: Samples
     sound: Samples
+    moved: int
+    """Samples taken out and samples put in, together."""
 
 
 def run(
@@ -84,7 +86,7 @@ def run(
     zero = np.zeros(HOP, dtype=np.float32)
     levels = np.zeros(hops, dtype=np.float32)
     blocks: list[Samples] = []
-    underruns = 0
+    underruns = moved = 0
     for i in range(hops):
         device.advance((i + 1) * HOP / SAMPLE_RATE + late[i])
         if device.underruns != underruns:
@@ -96,14 +98,16 @@ def run(
         device.written += gap
         levels[i] = device.written - device.played
         hop = zero if sound is None else sound[i * HOP : (i + 1) * HOP]
+        corrected = pacer.corrected
         out = pacer.pace(hop, device.queued, ahead)
+        moved += abs(pacer.corrected - corrected)
         if out is not None:
             device.written += len(out)
             if sound is not None:
                 blocks.append(out.copy())
         if i == 0:
             device.underruns = underruns = 0
-    return Run(device, pacer, levels, np.concatenate(blocks) if blocks else zero)
+    return Run(device, pacer, levels, np.concatenate(blocks) if blocks else zero, moved)
 
 
 def test_start_is_clean_and_short() -> None:
@@ -145,6 +149,22 @@ def test_drift_for_an_hour_neither_grows_nor_slips(drift_ppm: float, period_ms: 
     assert result.device.underruns == 0
     taken = -drift_ppm * 1e-6 * 3600 * SAMPLE_RATE
     assert result.pacer.corrected == pytest.approx(taken, abs=600)
+
+
+@pytest.mark.parametrize("drift_ppm", [-1000, -300, -100, -20, 20, 100, 300, 1000])
+def test_drift_is_made_up_for_in_one_direction(drift_ppm: float) -> None:
+    seconds = 300
+    result = run(seconds, drift_ppm=drift_ppm, jitter_ms=2.0)
+    drifted = abs(drift_ppm) * 1e-6 * seconds * SAMPLE_RATE
+    settled = result.levels[100 * 125 :]
+    print(
+        f"{drift_ppm:+.0f} ppm: {drifted:.0f} samples drifted, {result.moved} moved, level "
+        f"{settled.min() / 16:.1f} to {settled.max() / 16:.1f} ms, of which 10 are the period's"
+    )
+    # At first the queue is brought to its margin.
+    assert result.moved <= drifted + 300
+    assert np.ptp(settled) < 18e-3 * SAMPLE_RATE
+    assert result.device.underruns == 0
 
 
 def test_corrections_do_not_click() -> None:
