@@ -143,7 +143,8 @@ class Engine:
             if self._port is not None:
                 raise RuntimeError("the engine already runs")
             self.voice.reset(first_guess_ms)
-            self.pacer.reset(port.period)
+            idle_s = monotonic() - self.last_hop_at
+            self.pacer.reset(port.period, round(idle_s * SAMPLE_RATE / HOP))
             self.feed.reset(LossWatch(port.mic, port.ref))
             self._underruns = port.underruns
             self._queue_level = self._backlog = 0.0

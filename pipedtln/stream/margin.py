@@ -23,7 +23,7 @@ less often than that is heard seldom, and by how much it will be the next time n
 latency would be paid all the time."""
 LOWER_HOPS = 37_500
 """Hops (5 min) without underrun after which half of what underruns added is taken away again, if it
-was of no use: each trial of a thinner margin may be heard."""
+was of no use: each trial of a thinner margin may be heard. Nothing heard is as calm as that."""
 _LONG_AGO = -(1 << 30)
 
 
@@ -45,11 +45,23 @@ class Margin:
 
     def __init__(self, more: int) -> None:
         self._more = more
+        self._least = self.samples = least_margin(HOP)
         self.reset(HOP)
 
-    def reset(self, period: int) -> None:
-        """Start anew with what is right for ``period`` samples at a time."""
-        self._least = self.samples = least_margin(period)
+    def reset(self, period: int, idle_hops: int = 0) -> None:
+        """Start anew with what is right for ``period`` samples at a time.
+
+        What was added stays where that is as before, so that a machine that is late is not put to
+        the test at every opening; ``idle_hops`` since the last one count as calm.
+        """
+        least = least_margin(period)
+        added = self.samples - least if least == self._least else 0
+        for _ in range(idle_hops // LOWER_HOPS):
+            added = _halved(added)
+            if not added:
+                break
+        self._least = least
+        self.samples = least + added
         self._now = 0
         self._dry_at = _LONG_AGO
         self._again = False
@@ -94,8 +106,12 @@ class Margin:
 
     def _lower(self) -> None:
         """Take away half of what was added, but not what has been used."""
-        added = (self.samples - self._least) // 2
-        halved = self._least + (added if added >= RAISE // 2 else 0)
+        halved = self._least + _halved(self.samples - self._least)
         self.samples = max(halved, min(self.samples, self._used + RAISE))
         self._used = 0
         self._calm_from = self._now
+
+
+def _halved(added: int) -> int:
+    half = added // 2
+    return half if half >= RAISE // 2 else 0

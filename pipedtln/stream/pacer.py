@@ -87,16 +87,17 @@ class OutputPacer:
 
     delay_samples = DriftResampler.delay_samples
 
-    def reset(self, period: int = HOP) -> None:
-        """Start anew, as after opening the streams.
+    def reset(self, period: int = HOP, idle_hops: int = 0) -> None:
+        """Start anew, as after opening the streams, but for what the margin has learnt.
 
         Parameters
         ----------
         period : samples that arrive at a time
+        idle_hops : hops since the last one that was paced
         """
         self._period = period
         self._most_excess = max(CUT, period)
-        self._margin.reset(period)
+        self._margin.reset(period, idle_hops)
         self._forget()
         self._owed = 0
         self._second = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipedtln.processor import HOP, SAMPLE_RATE
-from pipedtln.stream.margin import RAISE, Margin, least_margin
+from pipedtln.stream.margin import LOWER_HOPS, RAISE, Margin, least_margin
+from pipedtln.stream.pacer import OutputPacer
 from tests.stream.test_pacer import run
 
 MORE = 400
@@ -75,6 +76,45 @@ def test_long_stalls_do_not_keep_a_margin_that_they_could_not_use() -> None:
     for _ in range(60):
         dry(margin, 5000, 61)
     assert margin.samples == LEAST
+
+
+@pytest.mark.parametrize(("idle", "left"), [(0, MORE), (0.9, MORE), (1, MORE // 2), (100, 0)])
+def test_what_was_added_stays_at_the_next_opening_but_for_what_calm_takes(
+    idle: float, left: int
+) -> None:
+    margin = Margin(MORE)
+    for _ in range(2):
+        dry(margin, MOST - RAISE, 1)
+    assert margin.samples == MOST
+    margin.reset(HOP, round(idle * LOWER_HOPS))
+    assert margin.samples == LEAST + left
+
+
+def test_underrun_at_every_opening_adds_nothing() -> None:
+    margin = Margin(MORE)
+    for _ in range(20):
+        margin.reset(HOP)
+        dry(margin, 200, 10)
+    assert margin.samples == LEAST
+
+
+def test_another_period_begins_with_its_own_margin() -> None:
+    margin = Margin(MORE)
+    for _ in range(2):
+        dry(margin, MOST - RAISE, 1)
+    margin.reset(2 * HOP)
+    assert margin.samples == least_margin(2 * HOP)
+
+
+def test_late_machine_is_heard_in_the_first_recording_and_not_in_the_next() -> None:
+    stalls = {20.0 * i: 0.018 for i in range(1, 8)}
+    pacer, underruns = OutputPacer(), []
+    for _ in range(3):
+        pacer.reset(HOP)
+        underruns.append(run(160, stalls=stalls, pacer=pacer).device.underruns)
+    print(f"underruns in each of three recordings: {underruns}")
+    assert underruns[0] > 0
+    assert underruns[1:] == [0, 0]
 
 
 def test_machine_that_is_late_again_and_again_is_heard_only_at_first() -> None:

@@ -73,10 +73,11 @@ def run(
     stalls: dict[float, float] | None = None,
     sound: Samples | None = None,
     seed: int = 1,
+    pacer: OutputPacer | None = None,
 ) -> Run:
     """Pace hops that come every 8 ms and up to ``jitter_ms`` late; ``stalls``: when, how long."""
     rng = np.random.default_rng(seed)
-    pacer, device = OutputPacer(), Device(period_ms, drift_ppm)
+    pacer, device = pacer or OutputPacer(), Device(period_ms, drift_ppm)
     hops = int(seconds * SAMPLE_RATE / HOP)
     late = rng.random(hops) * jitter_ms * 1e-3
     for begin, length in (stalls or {}).items():
