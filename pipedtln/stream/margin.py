@@ -56,12 +56,8 @@ class Margin:
         """
         least = least_margin(period)
         added = self.samples - least if least == self._least else 0
-        for _ in range(idle_hops // LOWER_HOPS):
-            added = _halved(added)
-            if not added:
-                break
         self._least = least
-        self.samples = least + added
+        self.samples = least + _halved(added, idle_hops // LOWER_HOPS)
         self._now = 0
         self._dry_at = _LONG_AGO
         self._again = False
@@ -106,12 +102,13 @@ class Margin:
 
     def _lower(self) -> None:
         """Take away half of what was added, but not what has been used."""
-        halved = self._least + _halved(self.samples - self._least)
+        halved = self._least + _halved(self.samples - self._least, 1)
         self.samples = max(halved, min(self.samples, self._used + RAISE))
         self._used = 0
         self._calm_from = self._now
 
 
-def _halved(added: int) -> int:
-    half = added // 2
-    return half if half >= RAISE // 2 else 0
+def _halved(added: int, times: int) -> int:
+    """What is left of added samples; too little to be of use is given back whole."""
+    left = added >> times
+    return left if left >= RAISE // 2 or not times else 0

@@ -246,12 +246,11 @@ def _astray(excess: list[int]) -> int:
         off = sorted(soon)[FEW]
         if off < -THIN or (len(soon) == SOON_BLOCKS and off > EXCESS):
             return off
+    # Where the device's clock is the slower one it always was shorter: by how much is it still?
+    short = min(0, *soon)
     for blocks, few, slack in ((WINDOW_BLOCKS, FEW, SLACK), (LONG_BLOCKS, LONG_FEW, NEAR)):
         if len(excess) >= blocks:
-            off = sorted(excess[-blocks:])[few]
-            if off < 0:
-                # Where the device's clock is the slower one it always was shorter: is it still?
-                off = min(0, max(off, min(soon)))
+            off = max(short, sorted(excess[-blocks:])[few])
             if abs(off) > slack:
                 return off
     return 0

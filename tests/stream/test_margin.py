@@ -26,6 +26,15 @@ def dry(margin: Margin, late: int, then_s: float) -> None:
     hops(margin, then_s)
 
 
+def longest() -> Margin:
+    """One to which underruns have added all they may."""
+    margin = Margin(MORE)
+    for _ in range(2):
+        dry(margin, MOST - RAISE, 1)
+    assert margin.samples == MOST
+    return margin
+
+
 def test_two_underruns_within_a_minute_are_covered_at_once() -> None:
     margin = Margin(MORE)
     dry(margin, 300, 50)
@@ -82,10 +91,7 @@ def test_long_stalls_do_not_keep_a_margin_that_they_could_not_use() -> None:
 def test_what_was_added_stays_at_the_next_opening_but_for_what_calm_takes(
     idle: float, left: int
 ) -> None:
-    margin = Margin(MORE)
-    for _ in range(2):
-        dry(margin, MOST - RAISE, 1)
-    assert margin.samples == MOST
+    margin = longest()
     margin.reset(HOP, round(idle * LOWER_HOPS))
     assert margin.samples == LEAST + left
 
@@ -99,9 +105,7 @@ def test_underrun_at_every_opening_adds_nothing() -> None:
 
 
 def test_another_period_begins_with_its_own_margin() -> None:
-    margin = Margin(MORE)
-    for _ in range(2):
-        dry(margin, MOST - RAISE, 1)
+    margin = longest()
     margin.reset(2 * HOP)
     assert margin.samples == least_margin(2 * HOP)
 
