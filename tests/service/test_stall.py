@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from benchmarks.latency import Arrivals, find_delays, marker
 from benchmarks.recorders import prompt_recorder
+from pipedtln.control.api import Status
 from pipedtln.demo.servers import PrivateServer
 from tests.service.bridge import MICROPHONE, RunningBridge
 from tests.service.sounds import LOW, tone, wait_heard
@@ -17,6 +19,8 @@ from tests.service.sounds import LOW, tone, wait_heard
 RETURN_S = 2.0
 """Within this the latency is what it was before a stall."""
 WATCH_S = 1.5
+PATIENCE_S = 30.0
+"""Within this the machine is not late again for long enough."""
 
 
 @pytest.mark.parametrize(
@@ -49,20 +53,48 @@ def test_latency_returns_after_a_stall(
         open_bridge.send(signal.SIGCONT)
         begin = time.monotonic()
         back = wait_heard(app, LOW)
-        time.sleep(max(0.0, begin + RETURN_S - time.monotonic()))
-        seen = []
-        while time.monotonic() < begin + RETURN_S + WATCH_S:
-            after = open_bridge.status()
-            seen.append(after.latency_ms)
-            time.sleep(0.1)
+        after, seen = watch_return(open_bridge, begin, before + 25)
         print(
             f"{server.kind}: stopped {stop_s} s; sound after {back:.2f} s; latency {before} ms, "
             f"after {RETURN_S:.0f} s {seen}; {after.latency_parts_ms}, "
             f"{after.dropped_hops} hops dropped"
         )
         assert back < RETURN_S
-        assert all(ms is not None and ms < before + 25 for ms in seen)
+        assert max(seen) < before + 25
         assert after.problems == []
+
+
+def watch_return(bridge: RunningBridge, begin: float, bound: float) -> tuple[Status, list[float]]:
+    """The latency told from :data:`RETURN_S` after a stall on, for :data:`WATCH_S`.
+
+    What breaks in the first half of that wait is the stall's own. Where more breaks later on, a
+    pause of the machine itself was one more stall: a latency above the bound is then waited for
+    anew.
+    """
+    deadline = begin + PATIENCE_S
+    while True:
+        sleep_until(begin + RETURN_S / 2)
+        broken_before = breaks(bridge.status())
+        sleep_until(begin + RETURN_S)
+        seen = []
+        while time.monotonic() < begin + RETURN_S + WATCH_S:
+            status = bridge.status()
+            seen.append(math.inf if status.latency_ms is None else status.latency_ms)
+            time.sleep(0.1)
+        again = max(seen) >= bound and breaks(status) != broken_before
+        if not again or time.monotonic() > deadline:
+            return status, seen
+        print(f"broken again: {broken_before}, {breaks(status)}; {seen}")
+        begin = time.monotonic()
+
+
+def breaks(status: Status) -> tuple[int, int]:
+    """What counts each moment in which sound was lost."""
+    return status.xruns, status.dropped_hops
+
+
+def sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
 
 
 def test_status_tells_the_latency_that_there_is(
