@@ -10,6 +10,7 @@ The loop's thread calls with the interpreter lock held (`PyDLL`): it never waits
 from __future__ import annotations
 
 import ctypes as c
+import re
 import struct
 from collections.abc import Sequence
 from functools import cache
@@ -161,6 +162,7 @@ _ITERATE = c.PYFUNCTYPE(c.c_int, _P, c.c_int)
 
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pw_init": (None, (_P, _P)),
+    "pw_get_library_version": (c.c_char_p, ()),
     "pw_main_loop_new": (_P, (_P,)),
     "pw_main_loop_get_loop": (_P, (_P,)),
     "pw_main_loop_destroy": (None, (_P,)),
@@ -216,6 +218,11 @@ def load() -> LibPipeWire:
             "libpipewire-0.3.so.0 (0.3.50 or later) is not installed; install libpipewire-0.3-0 "
             "(Debian), pipewire-libs (Fedora) or libpipewire (Arch)"
         ) from error
+
+
+def version(lib: LibPipeWire) -> tuple[int, ...]:
+    """The library's version, which is the server's, too, but for an upgrade until it restarts."""
+    return tuple(int(number) for number in re.findall(rb"\d+", lib.pw_get_library_version())[:3])
 
 
 def method(instance: int, place: int, prototype: Any) -> Any:

@@ -5,7 +5,7 @@
                         │ capture: AUX0   │ worker │ playback: AUX0 │ ──▶ virtual microphone
  monitor's ports ─────▶ │          AUX1   │ ─────▶ │                │
                         └─────────────────┘        └────────────────┘
-                                 one group, so one driver and one cycle
+                     one group, so one driver and one cycle (from PipeWire 0.3.72 on)
 ```
 
 Microphone and reference are two channels of one stream, sample beside sample. The streams'
@@ -42,6 +42,10 @@ MONITOR = ".monitor"
 """What a sink's monitor is called after the sink's name by pulse servers."""
 BUFFERS = 32
 BUFFER_SAMPLES = 1024
+MOVES_REMAPPED = (0, 3, 72)
+"""The first PipeWire whose remapped devices go on when their driver changes. Before, one that is
+hit in the middle of it, as DTLN Microphone may be where our streams join its driver with the
+microphone's, is silent from then on, for the next recordings too (PipeWire's issue 3276)."""
 WATCH_CYCLES = 64
 """Cycles whose fullest queue is compared with the clock's account."""
 ASTRAY = 32
@@ -387,10 +391,11 @@ class PipeWireSession:
             "node.description": name,
             "node.autoconnect": "false",
             "node.latency": f"{self._route.period}/{self._route.sample_rate}",
-            "node.group": f"pipedtln-{os.getpid()}",
             "state.restore-props": "false",
             "state.restore-target": "false",
         }
+        if pw.version(self._lib) >= MOVES_REMAPPED:
+            words["node.group"] = f"pipedtln-{os.getpid()}"
         stream = self._graph.new_stream(name, words)
         self._undo.callback(self._lib.pw_stream_destroy, stream)
         callbacks: dict[int, object] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipedtln.audio import libpipewire
 from pipedtln.audio.api import Route
 from pipedtln.audio.graph import Graph
 from pipedtln.audio.pipewire import PipeWireBackend, PipeWireSession
@@ -129,6 +131,28 @@ def test_streams_can_be_told_and_count_as_nobodys_recording(
         names = {stream.proplist["application.name"] for stream in own_streams(pulse)}
     assert names == {"pipedtln"}
     session.close()
+
+
+@pytest.mark.parametrize(("version", "joined"), [((0, 3, 71), False), ((0, 3, 72), True)])
+def test_drivers_are_joined_only_where_remapped_devices_bear_it(
+    pipewire: PrivateServer,
+    backend: PipeWireBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, ...],
+    joined: bool,
+) -> None:
+    monkeypatch.setattr(libpipewire, "version", lambda _lib: version)
+    session = backend.open(route(pipewire), nothing)
+    with pipewire.connect() as pulse:
+        assert wait_until(lambda: len(own_streams(pulse)) == 2, timeout=5.0)
+        groups = [stream.proplist.get("node.group") for stream in own_streams(pulse)]
+    session.close()
+    assert groups == [f"pipedtln-{os.getpid()}" if joined else None] * 2
+
+
+def test_version_is_the_installed_librarys() -> None:
+    told = ".".join(map(str, libpipewire.version(libpipewire.load())))
+    assert f"libpipewire {told}" in subprocess.check_output(["pw-cli", "--version"], text=True)
 
 
 def test_unplugged_microphone_ends_the_session(

@@ -71,6 +71,17 @@ def test_nobody_listening_opens_nothing(pipewire: PrivateServer, native: Running
     assert sorted(idle_shares(pipewire, native))[1] < 0.3
 
 
+@pytest.mark.long
+def test_voice_is_heard_at_every_one_of_many_openings(
+    pipewire: PrivateServer, native: RunningBridge
+) -> None:
+    """Run several of these at a time (``-n 4``): a busy machine finds what one at rest does not."""
+    with pipewire.player(tone(LOW, 600), pipewire.MICROPHONE_INPUT, rate=16_000):
+        for _ in range(100):
+            with pipewire.recorder(MICROPHONE) as app:
+                wait_heard(app, LOW)
+
+
 def test_backend_changes_while_an_app_records(
     pipewire: PrivateServer, native: RunningBridge
 ) -> None:
