@@ -30,14 +30,18 @@ LIVE = (
     "service/test_stall.py",
 )
 """Where tests listen to sound or the clock so closely that nothing should run beside them."""
+COMPUTES = ("dtln/", "stream/")
+"""Where tests need nothing but a processor: they may have what the live ones leave of it."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the live tests, and leave the long ones out unless they are asked for."""
+    """Mark live and computing tests, and leave the long ones out unless they are asked for."""
     here = Path(__file__).parent
     for item in items:
-        if f"{item.path.relative_to(here).as_posix()}::{item.name}".startswith(LIVE):
-            item.add_marker("live")
+        name = f"{item.path.relative_to(here).as_posix()}::{item.name}"
+        for places, marker in ((LIVE, "live"), (COMPUTES, "computes")):
+            if name.startswith(places):
+                item.add_marker(marker)
     if config.getoption("--long"):
         return
     kept = [item for item in items if not item.get_closest_marker("long")]

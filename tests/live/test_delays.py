@@ -14,12 +14,17 @@ from pipedtln.demo.servers import PrivateServer
 from pipedtln.devices.names import MICROPHONE, SPEAKER
 from pipedtln.processor import SAMPLE_RATE
 from tests.live.sound import Sound, level_db, speech, talking
+from tests.pauses import Pauses
 from tests.service.bridge import RunningBridge
 
 SECONDS = 9.0
 SETTLED_S = 3.0
 """The far end talks that long before the measure begins."""
+LEAST_DB = 35
 ATTEMPTS, MOST_UNDERRUNS = 3, 2
+MOST_PAUSE_MS = 20.0
+"""More is more than the servers' buffers bear: sound of one stream is lost, which the other needs a
+second to make up for."""
 MOST_SLIP_MS = 4.0
 """More than 300 ppm move the echo by while it is measured: then the room itself moved."""
 
@@ -36,7 +41,7 @@ def test_echo_is_cancelled_at_any_delay(
 ) -> None:
     # PulseAudio refuses a loopback of 0 ms; PipeWire runs its whole graph at 1 ms for one of 1 ms.
     server.add_room(delay_ms=delay_ms or (1 if server.kind == "pulseaudio" else 0))
-    assert suppression_of(server, bridge, f"{delay_ms} ms", speech("far", SECONDS)) >= 35
+    assert suppression_of(server, bridge, f"{delay_ms} ms", speech("far", SECONDS)) >= LEAST_DB
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ def test_echo_stays_cancelled_while_the_loudspeakers_clock_drifts(
     far = speech("far", SECONDS)
     rate = SAMPLE_RATE * (1 + drift_ppm * 1e-6)
     echo = 0.5 * soxr.resample(np.concatenate([np.zeros(1600, np.float32), far]), SAMPLE_RATE, rate)
-    assert suppression_of(server, bridge, f"{drift_ppm} ppm", far, echo) >= 35
+    assert suppression_of(server, bridge, f"{drift_ppm} ppm", far, echo) >= LEAST_DB
 
 
 def suppression_of(
@@ -60,20 +65,24 @@ def suppression_of(
 ) -> float:
     """How much quieter the far end is on DTLN Microphone, in dB.
 
-    A run in which the output ran dry more than twice, or in which the bare microphone's echo moved,
-    measured a machine that was busy with other things; it is told and repeated, twice at most.
+    A run in which the output ran dry more than twice, in which the bare microphone's echo moved, or
+    that is below :data:`LEAST_DB` after the machine stood still, measured a machine that was busy
+    with other things; it is told and repeated, twice at most.
     """
     for _ in range(ATTEMPTS):
         before = bridge.status().xruns
-        suppression, slip_ms, status = play(server, bridge, far, echo)
+        with Pauses() as pauses:
+            suppression, slip_ms, status = play(server, bridge, far, echo)
         underruns = max(0, status.xruns - before)
         print(
             f"{type(server).__name__}: {what}: {suppression:.1f} dB; status: delay "
             f"{status.echo_delay_ms} ms, {status.echo_suppression_db} dB, "
             f"{status.bypassed_hops} hops let through, {underruns} underruns, the echo at the bare "
-            f"microphone moved by {slip_ms:.1f} ms"
+            f"microphone moved by {slip_ms:.1f} ms; the machine stood still for "
+            f"{pauses.longest_ms:.1f} ms"
         )
-        if underruns <= MOST_UNDERRUNS and slip_ms <= MOST_SLIP_MS:
+        lost = suppression < LEAST_DB and pauses.longest_ms > MOST_PAUSE_MS
+        if underruns <= MOST_UNDERRUNS and slip_ms <= MOST_SLIP_MS and not lost:
             break
     return suppression
 
