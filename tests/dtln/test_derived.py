@@ -64,6 +64,7 @@ def test_follows_the_float_network_on_recordings(network: str, models: Path) -> 
     microphones = sorted(AUDIO.glob("*_mic.wav"))
     assert microphones
     # All precisions in one test: what takes its time is the float network.
+    left_out = [precision for precision in LEAST_DB if missing_builders(precision)]
     for path in microphones:
         mic, ref = (
             sf.read(str(path).replace("_mic", kind), dtype="float32")[0]
@@ -72,7 +73,7 @@ def test_follows_the_float_network_on_recordings(network: str, models: Path) -> 
         n = min(len(mic), len(ref)) // 128 * 128
         wanted = float_output(network, mic[:n], ref[:n])
         for precision, least_db in LEAST_DB.items():
-            if missing_builders(precision):
+            if precision in left_out:
                 continue
             got = stream(load_processor(f"{network}-{precision}"), mic[:n], ref[:n])
             to_output = snr_db(wanted, got)
@@ -82,6 +83,8 @@ def test_follows_the_float_network_on_recordings(network: str, models: Path) -> 
             # Where all is echo, next to nothing is left to compare with: there the error only has
             # to be as far below what came in.
             assert to_output >= least_db or to_microphone >= 60.0, name
+    if left_out:
+        pytest.skip(f"cannot be built here: {', '.join(left_out)}; the others passed")
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
