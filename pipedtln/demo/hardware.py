@@ -15,6 +15,9 @@ import pulsectl
 from pipedtln.demo.processes import wait_until
 from pipedtln.errors import DeviceNotFoundError, ServerError
 
+_QUANTUM = 'node.latency="1024/48000"'
+"""A room asks nothing of PipeWire's graph, not even cycles of a third of its delay."""
+
 
 class Room:
     """An echo path from a loudspeaker to the microphone, made by :meth:`Hardware.add_room`."""
@@ -41,8 +44,8 @@ class Room:
                 f"latency_msec={self.delay_ms} source_dont_move=true sink_dont_move=true "
                 # its own entry: PulseAudio gives all loopbacks the volume of the last that was set
                 f'sink_input_properties=\'media.name="{self._label}" '
-                f'module-stream-restore.id="{self._label}"\' '
-                f"source_output_properties='media.name=\"{self._label}\"'",
+                f'module-stream-restore.id="{self._label}" {_QUANTUM}\' '
+                f"source_output_properties='media.name=\"{self._label}\" {_QUANTUM}'",
             )
         self.set_coupling(self.coupling)
 
