@@ -9,10 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile as sf
 
+from pipedtln.demo.conversation import conversation
+from pipedtln.processor import SAMPLE_RATE
+from tests.live.sound import MOST_SLIP_MS, moved_ms
+
+LEAST_DB, ATTEMPTS = 25, 3
 ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "pipedtln", "demo"]
 
@@ -36,16 +42,10 @@ def started_here(marker: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(
-    "server",
-    [
-        pytest.param("pulseaudio", marks=pytest.mark.pulseaudio),
-        pytest.param("pipewire", marks=pytest.mark.pipewire),
-    ],
-)
-def test_echo_and_noise_go_and_speech_stays(tmp_path: Path, server: str) -> None:
+def run(server: str, output: Path) -> tuple[dict[str, Any], float]:
+    """What a demo tells, and by how many ms its room moved while the far end talked alone."""
     done = subprocess.run(
-        [*DEMO, "--server", server, "--output", str(tmp_path / "new"), "--json"],
+        [*DEMO, "--server", server, "--output", str(output), "--json"],
         env=environment(),
         capture_output=True,
         text=True,
@@ -54,14 +54,36 @@ def test_echo_and_noise_go_and_speech_stays(tmp_path: Path, server: str) -> None
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
+    talk = conversation()
+    far = next(phase for phase in talk.phases if phase.key == "far")
+    alone = slice(round(far.start_s * SAMPLE_RATE), round(far.end_s * SAMPLE_RATE))
+    heard = sf.read(result["mic_wav"], dtype="float32")[0][alone]
+    moved = moved_ms(heard, talk.far[alone])
+    print(
+        f"{server}: echo {result['echo_suppression_db']} dB less after 2 s; "
+        f"{result['levels_dbfs']}; {result['unprocessed_ms']} ms unprocessed, "
+        f"{result['dropped_ms']} ms dropped; the echo moved by {moved:.1f} ms"
+    )
+    return result, moved
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param("pulseaudio", marks=pytest.mark.pulseaudio),
+        pytest.param("pipewire", marks=pytest.mark.pipewire),
+    ],
+)
+def test_echo_and_noise_go_and_speech_stays(tmp_path: Path, server: str) -> None:
+    """A run with less of it where the server lost sound, so that the echo moved, is repeated."""
+    for _ in range(ATTEMPTS):
+        result, moved = run(server, tmp_path / "new")
+        if result["echo_suppression_db"] >= LEAST_DB or moved <= MOST_SLIP_MS:
+            break
     levels = result["levels_dbfs"]
     change = {key: row["out"] - row["mic"] for key, row in levels.items()}
-    print(
-        f"{server}: echo {result['echo_suppression_db']} dB less after 2 s; {levels}; "
-        f"{result['unprocessed_ms']} ms unprocessed, {result['dropped_ms']} ms dropped"
-    )
     assert result["server"] == server
-    assert result["echo_suppression_db"] >= 25
+    assert result["echo_suppression_db"] >= LEAST_DB
     assert change["noise"] < -10
     assert abs(change["near"]) < 3
     for name in ("mic_wav", "out_wav"):

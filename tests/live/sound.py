@@ -8,10 +8,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from benchmarks.latency import lag
 from pipedtln.processor import SAMPLE_RATE
 
 Sound = NDArray[np.float32]
 
+MOST_SLIP_MS = 4.0
+"""More than 300 ppm move an echo by within twelve seconds: then the room itself moved."""
 SPEECH = Path(__file__).parents[2] / "pipedtln" / "demo" / "audio"
 
 
@@ -37,3 +40,16 @@ def talking(sound: Sound, after_s: float) -> NDArray[np.intp]:
     loud[: int(np.argmax(loud)) + round(10 * after_s)] = False
     assert loud.sum() >= 20, "the microphone heard too little of it"
     return np.flatnonzero(np.repeat(loud, size))
+
+
+def moved_ms(heard: Sound, far: Sound) -> float:
+    """By how much the echo's place in the bare microphone's recording changes, second by second."""
+    by, _ = lag(heard, far, most_s=4.0)
+    places = []
+    for at in range(max(0, by) + SAMPLE_RATE, len(heard) - SAMPLE_RATE, SAMPLE_RATE // 2):
+        spoken = far[at - by : at - by + SAMPLE_RATE]
+        if len(spoken) == SAMPLE_RATE and level_db(spoken) > -50:
+            shift, likeness = lag(heard[at : at + SAMPLE_RATE], spoken, most_s=0.3)
+            if likeness > 0.5:
+                places.append(1000 * shift / SAMPLE_RATE)
+    return float(np.ptp(places)) if places else np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
+from pipedtln.errors import ServerError
 from tests.service.bridge import MICROPHONE, RunningBridge, loopback_targets, our_streams
 from tests.service.sounds import HIGH, LOW, WINDOW, amplitude, rms, tone, wait_heard, wait_silent
 
@@ -88,7 +90,8 @@ def test_default_that_changes_while_others_connect_is_followed(
 
     def visit() -> None:
         while not over.is_set():
-            with server.connect():
+            # PulseAudio turns clients away where too many come at a time.
+            with contextlib.suppress(ServerError), server.connect():
                 pass
 
     visitors = [threading.Thread(target=visit) for _ in range(6)]
