@@ -18,9 +18,6 @@ from pipedtln.devices.names import (
 Role = Literal["speaker", "loopback", "output", "microphone"]
 
 LOOPBACK_LATENCY_MS = 20
-LOOPBACK_NODE_LATENCY = "1024/48000"
-"""PipeWire's own default. Without it a loopback asks for a third of its latency, and the graph runs
-in cycles of 5.3 ms while DTLN Speaker does, of which many are missed without real-time priority."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,6 @@ def loopback_part(output: str) -> Part:
             "module-stream-restore.id": "pipedtln-speaker-playback",
             # WirePlumber 0.5 takes the don't-move flags for leave to use another device instead.
             "node.dont-fallback": "true",
-            "node.latency": LOOPBACK_NODE_LATENCY,
         }
     )
     return Part(
