@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipedtln.demo.processes import wait_until
-from pipedtln.demo.servers import PrivatePulseAudio, PrivateServer
+from pipedtln.demo.servers import PrivatePipeWire, PrivatePulseAudio, PrivateServer
 
 RATE = 16_000
 
@@ -55,6 +55,19 @@ def test_child_processes_reach_this_server_and_not_the_users(
     assert ("PipeWire" in told.stdout) == (server.kind == "pipewire")
     assert server.runtime_dir.stat().st_mode & 0o777 == 0o700
     assert Path(env["HOME"]).is_relative_to(server.folder)
+
+
+@pytest.mark.pipewire
+def test_calm_pipewire_has_no_short_cycles() -> None:
+    with PrivatePipeWire(calm=True) as server:
+        told = subprocess.run(
+            ["pw-metadata", "-n", "settings"],
+            env=server.env,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    assert "key:'clock.min-quantum' value:'512'" in told
 
 
 def test_session_bus_answers(server: PrivateServer) -> None:

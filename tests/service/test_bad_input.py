@@ -10,6 +10,7 @@ import pytest
 
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
+from tests.servers.test_private_servers import source_names
 from tests.service.bridge import MICROPHONE, RunningBridge
 from tests.service.sounds import LOW, tone, wait_heard
 from tests.service.test_server import run_cli
@@ -118,7 +119,7 @@ def test_without_a_session_bus_the_service_runs_and_says_so_once(server: Private
     }
     with RunningBridge(server, env=env) as bridge:
         # There is no bus to ask for its state on.
-        assert wait_until(lambda: MICROPHONE in sources(server), 20.0)
+        assert wait_until(lambda: MICROPHONE in source_names(server), 20.0, step=0.1)
         hears_microphone(server)
         assert bridge.log().count("without remote control") == 1
         assert "Traceback" not in bridge.log()
@@ -173,8 +174,3 @@ def hears_microphone(server: PrivateServer) -> None:
         server.recorder(MICROPHONE) as app,
     ):
         wait_heard(app, LOW)
-
-
-def sources(server: PrivateServer) -> list[str]:
-    with server.connect() as pulse:
-        return [str(source.name) for source in pulse.source_list()]
