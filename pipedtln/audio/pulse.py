@@ -125,6 +125,7 @@ class PulseSession:
         self._asked_at = monotonic()
         self._ready = threading.Event()
         self._closed = False
+        self._mic = self._out = self._ref = 0
         self._callbacks: list[object] = []
         self._pointer, self._size = c.c_void_p(), c.c_size_t()
         self._at_pointer, self._at_size = c.byref(self._pointer), c.byref(self._size)
@@ -146,13 +147,7 @@ class PulseSession:
         self.counters = Counters()
         with ExitStack() as undo:
             self._undo = undo
-            # The output first: the microphone's callback is what starts the work.
-            self._out = self._connect_playback(route)
-            self._ref = self._mic = 0
-            if route.ref and not self.paired:
-                self._ref = self._connect_record(route.ref, "reference", MONO)
-            self._mic = self._connect_record(route.mic, "microphone", self._channels)
-            self._await_ready()
+            self._connect(route)
             with connection.locked():
                 # PipeWire lengthens it when the device's period grows: look each time.
                 self._attr = self._lib.pa_stream_get_buffer_attr(self._out).contents
@@ -351,6 +346,17 @@ class PulseSession:
             self._call_soon(self._wake)
 
     # --- opening ----------------------------------------------------------------------------
+
+    def _connect(self, route: Route) -> None:
+        # The microphone first and alone: the first sound comes as long after it is there as any
+        # later one, and PipeWire has streams that are asked for together ready together. What
+        # comes while the others are opened waits, for its callback is what starts the work.
+        self._mic = self._connect_record(route.mic, "microphone", self._channels)
+        self._await_ready()
+        self._out = self._connect_playback(route)
+        if route.ref and not self.paired:
+            self._ref = self._connect_record(route.ref, "reference", MONO)
+        self._await_ready()
 
     def _connect_record(self, device: str, name: str, channels: tuple[str, ...]) -> int:
         route = self._route

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulsectl
 
 from pipedtln.audio.server import server_errors
 from pipedtln.devices.names import MICROPHONE, OWNER, OWNER_PROPERTY
+
+UNLINKED = 0xFFFFFFFF
+"""Source of a stream that PipeWire's session manager has not linked yet (PA_INVALID_INDEX)."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +43,49 @@ class Recorder:
 def list_recorders(pulse: pulsectl.Pulse, source: str = MICROPHONE) -> list[Recorder]:
     """Recording streams on a source, those of the bridge itself excepted.
 
+    On PipeWire one that names the source counts before it is linked: to see it then rather than
+    afterwards is some 10 ms of what the app waits for its first sound.
+
     Raises
     ------
     ServerError
         If the server is gone.
     """
     with server_errors("list the recorders"):
-        indexes = {raw.index for raw in pulse.source_list() if raw.name == source}
-        raws = [raw for raw in pulse.source_output_list() if raw.source in indexes]
+        raws = [
+            raw for raw in pulse.source_output_list() if raw.proplist.get(OWNER_PROPERTY) != OWNER
+        ]
+        index = _index(pulse, source) if raws else None
     return [
         Recorder(
             index=int(raw.index),
             name=str(raw.proplist.get("application.name") or raw.name or f"stream {raw.index}"),
             pid=_number(raw.proplist.get("application.process.id")),
             is_meter=_is_meter(str(raw.resample_method), raw.proplist),
-            is_paused=bool(raw.corked),
+            is_paused=_is_paused(raw),
         )
         for raw in raws
-        if raw.proplist.get(OWNER_PROPERTY) != OWNER
+        if raw.source == index or _is_coming(raw, source)
     ]
+
+
+def _index(pulse: pulsectl.Pulse, source: str) -> int | None:
+    try:
+        return int(pulse.get_source_by_name(source).index)
+    except pulsectl.PulseIndexError:
+        return None
+
+
+def _is_coming(raw: Any, source: str) -> bool:
+    return bool(raw.source == UNLINKED and raw.proplist.get("target.object") == source)
+
+
+def _is_paused(raw: Any) -> bool:
+    # pipewire-pulse calls corked what does not run, as no stream does before it is linked; what the
+    # app wishes later versions than 0.3.65 tell in a property.
+    if raw.source == UNLINKED:
+        return bool(raw.proplist.get("pulse.corked") == "true")
+    return bool(raw.corked)
 
 
 def _is_meter(resample_method: str, properties: Mapping[str, str]) -> bool:

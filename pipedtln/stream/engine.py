@@ -113,6 +113,7 @@ class Engine:
         self._queue_level = 0.0
         self._backlog = 0.0
         self._underruns = 0
+        self._begun = False
         self._blocks = tuple(np.zeros((3, MOST_BATCH * HOP), dtype=np.float32))
         each = (block.reshape(-1, HOP) for block in self._blocks)
         self._each = list(zip(*each, strict=True))
@@ -148,6 +149,7 @@ class Engine:
             self.feed.reset(LossWatch(port.mic, port.ref))
             self._underruns = port.underruns
             self._queue_level = self._backlog = 0.0
+            self._begun = False
             self.busy_since = self.thread_id = None
             self.last_hop_at = monotonic()
             # What lives now lives as long as the stream: keep the collector from walking it again.
@@ -192,13 +194,13 @@ class Engine:
 
     def _work(self, port: Port) -> None:
         waiting = port.mic.readable
-        if waiting > STALE_SAMPLES:
+        if not self._begun:
+            self._begun = True
+            # What came while the streams were opened, but for what is not late yet.
+            self._leave_out(port, self.pacer.surplus(port.queued(), waiting))
+        elif waiting > STALE_SAMPLES:
             stale = (waiting - LATE_SAMPLES) // HOP * HOP
-            port.mic.skip(stale)
-            if port.paired:
-                port.ref.skip(stale)
-            else:
-                self.feed.skip(port.ref, stale)
+            self._leave_out(port, stale)
             self.dropped_hops += stale // HOP
             LOG.warning("dropped %d ms of old sound after a stall", stale * 1000 // SAMPLE_RATE)
         patient = port.period >= PATIENT_PERIOD
@@ -212,6 +214,14 @@ class Engine:
                     break
                 batch = 1
             self._hops(port, waiting, batch, waiting % (batch * HOP) if patient else 0, late)
+
+    def _leave_out(self, port: Port, count: int) -> None:
+        """Skip the oldest samples of both streams."""
+        port.mic.skip(count)
+        if port.paired:
+            port.ref.skip(count)
+        else:
+            self.feed.skip(port.ref, count)
 
     def _hops(self, port: Port, waiting: int, count: int, staying: int, late: bool) -> None:
         """Work on the oldest of the ``waiting`` samples, of which the newest are ``staying`` for

@@ -154,6 +154,19 @@ class OutputPacer:
         self._forget()
         return max(0, self.margin + self._period - level)
 
+    def surplus(self, queued: int, waiting: int) -> int:
+        """Samples, whole hops, that would make a queue too long at the start; never the last hop.
+
+        Parameters
+        ----------
+        queued : samples in the queue before the first hop
+        waiting : samples of the microphone that have come already
+        """
+        others = waiting - HOP
+        excess = queued + others - self.margin - self._period
+        # As many more as fit into no whole hop are put back in silence: see :meth:`gap`.
+        return max(0, min(-(-excess // HOP), others // HOP)) * HOP
+
     def pace(self, hop: Block, queued: int, ahead: int = 0, held_back: int = 0) -> Block | None:
         """Adapt one hop.
 

@@ -12,7 +12,7 @@ from pipedtln.audio.server import connect
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
 from pipedtln.devices.names import MICROPHONE, OUTPUT_MONITOR
-from pipedtln.devices.recorders import list_recorders
+from pipedtln.devices.recorders import UNLINKED, list_recorders
 from pipedtln.devices.virtual import VirtualDevices
 
 
@@ -95,3 +95,24 @@ def test_a_native_pipewire_recorder_counts(pipewire: PrivateServer) -> None:
             )
             process.terminate()
         assert wait_until(lambda: list_recorders(pulse) == [], timeout=2.0)
+
+
+@pytest.mark.pipewire
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "another"])
+def test_a_recorder_counts_before_it_is_linked(pipewire: PrivateServer, ours: bool) -> None:
+    with connect(pipewire.url) as pulse:
+        VirtualDevices(pulse).ensure(pipewire.SPEAKER)
+        target = MICROPHONE if ours else pipewire.MICROPHONE
+        # Never linked, as any stream is not for a moment.
+        command = ["pw-record", f"--target={target}", "--properties={node.autoconnect = false}"]
+        file = str(pipewire.folder / "x.wav")
+        with subprocess.Popen([*command, file], env=pipewire.env) as process:
+            try:
+                assert wait_until(lambda: UNLINKED in _sources(pulse), timeout=3.0)
+                assert [recorder.listens for recorder in list_recorders(pulse)] == [True] * ours
+            finally:
+                process.terminate()
+
+
+def _sources(pulse: pulsectl.Pulse) -> list[int]:
+    return [stream.source for stream in pulse.source_output_list()]

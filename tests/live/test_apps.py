@@ -163,7 +163,8 @@ def test_chromium_lists_dtln_microphone_and_records_speech_from_it(
         ),
         pytest.param(
             [
-                *("timeout", "-s", "INT", "4"),
+                # PipeWire sends what it has each two seconds to who asks for nothing else.
+                *("timeout", "-s", "INT", "6"),
                 *("parecord", f"--device={MICROPHONE}", "--file-format=wav", "OUT"),
             ],
             id="parecord",

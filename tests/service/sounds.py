@@ -32,9 +32,16 @@ def rms(samples: Samples) -> float:
 
 
 def first_sound_s(samples: Samples) -> float | None:
-    """Seconds from the start of a recording to its first sample that is not zero."""
+    """Seconds from the start of a recording to where the sound begins that goes on.
+
+    That is after the longest silence: what PipeWire's loopback still had of an earlier recording
+    comes before it.
+    """
     found = np.flatnonzero(samples)
-    return float(found[0]) / SAMPLE_RATE if len(found) else None
+    if not len(found):
+        return None
+    silences = np.diff(found, prepend=-1)
+    return float(found[np.argmax(silences)]) / SAMPLE_RATE
 
 
 def wait_heard(recording: Recording, hertz: float, timeout: float = 10.0) -> float:

@@ -26,11 +26,15 @@ LATENCY = 384
 class Bench:
     """An engine on a session whose server is the test."""
 
-    def __init__(self, processor: Processor | None = None) -> None:
+    def __init__(self, processor: Processor | None = None, *, paired: bool = False) -> None:
         self.engine = Engine(Voice(FailOpen(processor)))
-        self.session: MemorySession = MemoryBackend().open(
-            Route(mic="mic", out="out", ref="ref"), self.engine.wake
+        route = Route(
+            mic="mic",
+            out="out",
+            ref=None if paired else "ref",
+            ref_channel=1 if paired else None,
         )
+        self.session: MemorySession = MemoryBackend().open(route, self.engine.wake)
 
     def play(self, mic: Samples, ref: Samples | None = None) -> Samples:
         """Deliver hop by hop; what the device played."""
@@ -87,16 +91,51 @@ def test_old_sound_is_dropped_after_a_stall(caplog: pytest.LogCaptureFixture) ->
             heard.append(float(mic[0]))
 
     bench.engine.add_tap(Ear())
-    bench.session.deliver(sound)
     bench.engine.start(bench.session)
-    bench.engine.wake()
+    bench.session.deliver(np.zeros(HOP, dtype=np.float32))
+    bench.session.deliver(sound)
     assert bench.session.mic.readable < HOP
     bench.engine.stop()
     assert len(sound) > STALE_SAMPLES
     kept = LATE_SAMPLES // HOP
-    assert heard == list(range(101 - kept, 101))
+    assert heard == [0, *range(101 - kept, 101)]
     assert bench.engine.report().dropped_hops == 100 - kept
     assert "dropped" in caplog.text
+
+
+@pytest.mark.parametrize("paired", [False, True], ids=["two streams", "one stream"])
+def test_what_came_while_the_streams_were_opened_makes_no_queue_longer(
+    paired: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def opened(early: Samples) -> Bench:
+        bench = Bench(paired=paired)
+        bench.session.deliver(early, early)
+        bench.engine.start(bench.session)
+        bench.play(np.full(HOP, 1000.0, dtype=np.float32))
+        return bench
+
+    sound = np.arange(1, 101, dtype=np.float32).repeat(HOP)
+    many, few = opened(sound), opened(sound[:0])
+    assert many.session.queued() == few.session.queued()
+    assert many.engine.report().dropped_hops == 0
+    assert "dropped" not in caplog.text
+
+
+def test_what_came_while_the_streams_were_opened_is_heard_as_far_as_it_is_not_late() -> None:
+    bench = Bench()
+    heard: list[float] = []
+
+    class Ear:
+        def hear(self, mic: Block, ref: Block, out: Block) -> None:
+            heard.append(float(mic[0]))
+
+    bench.engine.add_tap(Ear())
+    bench.session.deliver(np.arange(1, 4, dtype=np.float32).repeat(HOP))
+    bench.engine.start(bench.session)
+    bench.session.deliver(np.full(HOP, 4, dtype=np.float32))
+    bench.engine.stop()
+    wanted = (bench.engine.pacer.margin + bench.session.period) // HOP + 1
+    assert heard == list(range(5 - min(4, wanted), 5))
 
 
 class Tired(Delay):
