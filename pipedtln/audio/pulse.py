@@ -156,6 +156,8 @@ class PulseSession:
                 self._lib.pa_stream_set_write_callback(self._out, self._on_write, None)
                 self._on_read = pa.StreamRequest(self._arrived)
                 self._lib.pa_stream_set_read_callback(self._mic, self._on_read, None)
+            # Before any stream goes, for it asks for the reference too.
+            undo.callback(self._fall_silent)
             # Its callbacks must not be collected as long as libpulse may call them.
             connection.sessions.add(self)
             undo.callback(connection.sessions.discard, self)
@@ -447,6 +449,10 @@ class PulseSession:
             )
         why = self._lib.pa_strerror(number).decode()
         raise ServerError(f"the audio server refused a stream of '{device}': {why}")
+
+    def _fall_silent(self) -> None:
+        with self._connection.locked():
+            self._lib.pa_stream_set_read_callback(self._mic, pa.NO_REQUEST, None)
 
     def _release(self, stream: int) -> None:
         lib = self._lib

@@ -14,7 +14,7 @@ import pulsectl
 import pytest
 
 from pipedtln.audio.api import Route, Session
-from pipedtln.audio.pulse import PulseBackend
+from pipedtln.audio.pulse import PulseBackend, PulseSession
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
 from pipedtln.errors import DeviceNotFoundError, ServerError
@@ -135,6 +135,23 @@ def test_fifty_sessions_leave_nothing_behind(server: PrivateServer, backend: Pul
     backend.close()
     # A thread that was joined may still be on its way out of the kernel.
     assert wait_until(lambda: len(list(Path("/proc/self/task").iterdir())) < tasks, timeout=5.0)
+
+
+def test_sound_that_arrives_between_the_closing_of_two_streams_is_left_alone(
+    server: PrivateServer, backend: PulseBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = PulseSession._release
+
+    def release_slowly(session: PulseSession, stream: int) -> None:
+        # libpulse ends the process that asks a stream that is gone.
+        release(session, stream)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(PulseSession, "_release", release_slowly)
+    session = backend.open(route(server), nothing)
+    assert hears(session)
+    session.close()
+    assert hears(backend.open(route(server), nothing))
 
 
 def test_streams_can_be_told(server: PrivateServer, backend: PulseBackend) -> None:
