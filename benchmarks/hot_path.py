@@ -8,7 +8,8 @@ run the same int8 files on the same runtime, "runtime" is that runtime's own sha
 published, without anything around it), "apart" the same of the network as we load it; "row8",
 "block8" and "float" are our processor with those weights; "pairs" is two hops at once (as with
 ``latency = "balanced"``), "fours" is four (as with ``"saver"`` and for files). "live" is a
-hop every 8 ms, as sound comes: whatever ran meanwhile has the caches. PYTHON, with tflite-runtime
+hop every 8 ms, two every 16 or four every 32, as sound comes: whatever ran meanwhile has the
+caches. PYTHON, with tflite-runtime
 in it, runs the recipe there: "old".
 """
 
@@ -53,6 +54,12 @@ BATCHES = {
 }
 """Hops at once, what goes so, and what that is compared with."""
 LIVE = ("recipe", "ours", "row8", "block8")
+LIVE_BATCHES = {
+    f"{kind}_{word}": (kind, hops)
+    for word, (hops, _) in BATCHES.items()
+    for kind in ("ours", "row8")
+}
+"""What takes several hops each time that as many have come."""
 HOPS = 124
 """Hops in a round: nearly a second of sound, and all batches in whole."""
 LIVE_ROUNDS = 3
@@ -86,28 +93,18 @@ def main() -> None:
         goals = {"ratio": GOAL, "old_ratio": OLD_GOAL, "row8_ratio": EXACT_GOAL}
         print(json.dumps({"goals": goals, "numpy": np.__version__, "models": rows}, indent=2))
         return
-    table = Table(box=None)
-    for title in (
-        "model",
-        "recipe µs",
-        "ours µs",
-        "runtime µs",
-        "apart µs",
-        "apart/recipe",
-        "ours/recipe",
-    ):
-        table.add_column(title)
+    titles = ["recipe µs", "ours µs", "runtime µs", "apart µs", "apart/recipe", "ours/recipe"]
     for kind in OTHERS:
-        table.add_column(f"{kind} µs")
-        table.add_column(f"{kind}/ours")
+        titles += [f"{kind} µs", f"{kind}/ours"]
     for word, (_, kinds) in BATCHES.items():
         for kind, other in kinds.items():
-            table.add_column(f"{kind} in {word} µs")
-            table.add_column(f"{kind} in {word}/{other}")
-    for title in ("old µs", "ours/old", *(f"live {kind} µs" for kind in LIVE)):
-        table.add_column(title)
-    for row in rows:
-        table.add_row(row["model"], *(_text(row, key) for key in list(row)[1:]))
+            titles += [f"{kind} in {word} µs", f"{kind} in {word}/{other}"]
+    titles += ["old µs", "ours/old", *(f"live {kind} µs" for kind in LIVE)]
+    for kind, (weights, hops) in LIVE_BATCHES.items():
+        titles += [f"live {kind.replace('_', ' in ')} µs", f"live {weights} {hops} at once/recipe"]
+    table = Table("", *(row["model"] for row in rows), box=None)
+    for title, key in zip(titles, list(rows[0])[1:], strict=True):
+        table.add_row(title, *(_text(row, key) for row in rows))
     Console().print(table)
 
 
@@ -166,15 +163,20 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
             {kind: _cpu(work) for kind, work in works.items()} | {"old": old()}
             for _ in range(rounds)
         ]
-    steps: dict[str, Callable[..., object]] = {"recipe": recipe.step}
+    steps: dict[str, tuple[Callable[..., object], int]] = {"recipe": (recipe.step, 1)}
     for kind in LIVE[1:]:
         if kind in works:
             processor = load_processor(_with(name, kind))
-            steps[kind] = partial(_hop, processor, out)
+            steps[kind] = partial(_hop, processor.process, out), 1
+    for kind, (weights, hops) in LIVE_BATCHES.items():
+        if kind in works:
+            processor = load_processor(_with(name, weights), batch=hops)
+            several = np.empty(hops * HOP, np.float32)
+            steps[kind] = partial(_hop, processor.process_batch, several), hops
     live: dict[str, list[float]] = {kind: [] for kind in steps}
     for _ in range(LIVE_ROUNDS):
-        for kind, step in steps.items():
-            live[kind].append(_live(step, blocks))
+        for kind, (step, hops) in steps.items():
+            live[kind].append(_live(step, mic, ref, hops))
 
     def cost(kind: str) -> float | None:
         if kind not in timed[0] or np.isnan(timed[0][kind]):
@@ -215,7 +217,19 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
             f"live_{kind}_us": round(statistics.median(live[kind]), 1) if kind in live else None
             for kind in LIVE
         },
+        **_live_beside(live),
     }
+
+
+def _live_beside(live: dict[str, list[float]]) -> dict[str, float | None]:
+    """Cost live of what takes several hops at once, and its ratio to the recipe's."""
+    figures: dict[str, float | None] = {}
+    for kind in LIVE_BATCHES:
+        times = live.get(kind)
+        figures[f"live_{kind}_us"] = round(statistics.median(times), 1) if times else None
+        ratios = [mine / recipe for mine, recipe in zip(times or (), live["recipe"], strict=False)]
+        figures[f"live_{kind}_ratio"] = round(statistics.median(ratios), 3) if times else None
+    return figures
 
 
 def _bare(located: Located) -> Callable[[], None]:
@@ -274,26 +288,27 @@ def _old(
 
 
 def _hop(
-    processor: Processor,
+    process: Callable[..., None],
     out: NDArray[np.float32],
     mic: NDArray[np.float32],
     ref: NDArray[np.float32],
 ) -> None:
-    processor.process(mic, ref, out)
+    process(mic, ref, out)
 
 
 def _live(
-    step: Callable[..., object], blocks: list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+    step: Callable[..., object], mic: NDArray[np.float32], ref: NDArray[np.float32], hops: int
 ) -> float:
-    """Median CPU time of a hop, in µs, with 8 ms from each to the next."""
+    """Median CPU time of a hop, in µs, where so many come at a time: 8 ms to each."""
     times = []
+    size = hops * HOP
     due = time.perf_counter()
-    for mic, ref in blocks:
-        due += HOP / 16_000
+    for at in range(0, len(mic), size):
+        due += size / 16_000
         time.sleep(max(0.0, due - time.perf_counter()))
         started = time.thread_time()
-        step(mic, ref)
-        times.append(time.thread_time() - started)
+        step(mic[at : at + size], ref[at : at + size])
+        times.append((time.thread_time() - started) / hops)
     return statistics.median(times) * 1e6
 
 
