@@ -9,8 +9,7 @@ published, without anything around it), "apart" the same of the network as we lo
 "block8" and "float" are our processor with those weights; "pairs" is two hops at once (as with
 ``latency = "balanced"``), "fours" is four (as with ``"saver"`` and for files). "live" is a
 hop every 8 ms, two every 16 or four every 32, as sound comes: whatever ran meanwhile has the
-caches. PYTHON, with tflite-runtime
-in it, runs the recipe there: "old".
+caches. PYTHON, with tflite-runtime in it, runs the recipe there: "old".
 """
 
 from __future__ import annotations
@@ -164,15 +163,12 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
             for _ in range(rounds)
         ]
     steps: dict[str, tuple[Callable[..., object], int]] = {"recipe": (recipe.step, 1)}
-    for kind in LIVE[1:]:
-        if kind in works:
-            processor = load_processor(_with(name, kind))
-            steps[kind] = partial(_hop, processor.process, out), 1
-    for kind, (weights, hops) in LIVE_BATCHES.items():
+    alone = {kind: (kind, 1) for kind in LIVE[1:]}
+    for kind, (weights, hops) in (alone | LIVE_BATCHES).items():
         if kind in works:
             processor = load_processor(_with(name, weights), batch=hops)
-            several = np.empty(hops * HOP, np.float32)
-            steps[kind] = partial(_hop, processor.process_batch, several), hops
+            process = processor.process if hops == 1 else processor.process_batch
+            steps[kind] = partial(_hop, process, np.empty(hops * HOP, np.float32)), hops
     live: dict[str, list[float]] = {kind: [] for kind in steps}
     for _ in range(LIVE_ROUNDS):
         for kind, (step, hops) in steps.items():

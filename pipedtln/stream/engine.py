@@ -113,7 +113,6 @@ class Engine:
         self._queue_level = 0.0
         self._backlog = 0.0
         self._underruns = 0
-        self._begun = False
         self._blocks = tuple(np.zeros((3, MOST_BATCH * HOP), dtype=np.float32))
         each = (block.reshape(-1, HOP) for block in self._blocks)
         self._each = list(zip(*each, strict=True))
@@ -149,7 +148,6 @@ class Engine:
             self.feed.reset(LossWatch(port.mic, port.ref))
             self._underruns = port.underruns
             self._queue_level = self._backlog = 0.0
-            self._begun = False
             self.busy_since = self.thread_id = None
             self.last_hop_at = monotonic()
             # What lives now lives as long as the stream: keep the collector from walking it again.
@@ -194,8 +192,7 @@ class Engine:
 
     def _work(self, port: Port) -> None:
         waiting = port.mic.readable
-        if not self._begun:
-            self._begun = True
+        if not self.pacer.started:
             # What came while the streams were opened, but for what is not late yet.
             self._leave_out(port, self.pacer.surplus(port.queued(), waiting))
         elif waiting > STALE_SAMPLES:

@@ -83,6 +83,8 @@ class OutputPacer:
         """Samples cut out."""
         self.corrected = 0
         """Samples taken out (positive) or put in (negative) inaudibly."""
+        self.started = False
+        """Whether a hop has been paced since the last :meth:`reset`."""
         self.reset()
 
     delay_samples = DriftResampler.delay_samples
@@ -105,7 +107,7 @@ class OutputPacer:
         self._lasting = 0
         self._most_held_back = 0
         self._fade_in = False
-        self._started = False
+        self.started = False
         self._late = 0
         self._since_late = 0
         self._resampler.reset()
@@ -145,9 +147,9 @@ class OutputPacer:
         elif ahead < HOP:
             self._late += 1
         lost = self._late >= LATE_HOPS or level < -GROSS_LATE
-        if self._started and not thin and not lost:
+        if self.started and not thin and not lost:
             return 0
-        self._started = True
+        self.started = True
         self._late = self._since_late = 0
         self._owed = 0
         self._second = False

@@ -48,6 +48,16 @@ class Bench:
         return np.concatenate(played)
 
 
+class Ear:
+    """Keeps the first sample of every hop of the microphone."""
+
+    def __init__(self) -> None:
+        self.heard: list[float] = []
+
+    def hear(self, mic: Block, ref: Block, out: Block) -> None:
+        self.heard.append(float(mic[0]))
+
+
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     made = Bench()
@@ -84,13 +94,8 @@ def test_reference_reaches_the_processor_beside_the_microphone(bench: Bench) -> 
 def test_old_sound_is_dropped_after_a_stall(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
     sound = np.arange(1, 101, dtype=np.float32).repeat(HOP)
-    heard: list[float] = []
-
-    class Ear:
-        def hear(self, mic: Block, ref: Block, out: Block) -> None:
-            heard.append(float(mic[0]))
-
-    bench.engine.add_tap(Ear())
+    ear = Ear()
+    bench.engine.add_tap(ear)
     bench.engine.start(bench.session)
     bench.session.deliver(np.zeros(HOP, dtype=np.float32))
     bench.session.deliver(sound)
@@ -98,7 +103,7 @@ def test_old_sound_is_dropped_after_a_stall(caplog: pytest.LogCaptureFixture) ->
     bench.engine.stop()
     assert len(sound) > STALE_SAMPLES
     kept = LATE_SAMPLES // HOP
-    assert heard == [0, *range(101 - kept, 101)]
+    assert ear.heard == [0, *range(101 - kept, 101)]
     assert bench.engine.report().dropped_hops == 100 - kept
     assert "dropped" in caplog.text
 
@@ -123,19 +128,14 @@ def test_what_came_while_the_streams_were_opened_makes_no_queue_longer(
 
 def test_what_came_while_the_streams_were_opened_is_heard_as_far_as_it_is_not_late() -> None:
     bench = Bench()
-    heard: list[float] = []
-
-    class Ear:
-        def hear(self, mic: Block, ref: Block, out: Block) -> None:
-            heard.append(float(mic[0]))
-
-    bench.engine.add_tap(Ear())
+    ear = Ear()
+    bench.engine.add_tap(ear)
     bench.session.deliver(np.arange(1, 4, dtype=np.float32).repeat(HOP))
     bench.engine.start(bench.session)
     bench.session.deliver(np.full(HOP, 4, dtype=np.float32))
     bench.engine.stop()
     wanted = (bench.engine.pacer.margin + bench.session.period) // HOP + 1
-    assert heard == list(range(5 - min(4, wanted), 5))
+    assert ear.heard == list(range(5 - min(4, wanted), 5))
 
 
 class Tired(Delay):
