@@ -193,7 +193,6 @@ def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
             prompt_recorder(server, server.MICROPHONE) as straight,
             server.recorder(server.MICROPHONE) as beside,
             prompt_recorder(server, MICROPHONE) as through,
-            # Not an hour of sound each: to write that takes the machine a while.
             server.player(near, server.MICROPHONE_INPUT, times=times),
             server.player(far, SPEAKER, times=times),
         ):

@@ -65,14 +65,13 @@ class Playback:
         if sink is not None:
             command.append(f"--device={sink}")
         self._raw = folder / f"play-{time.monotonic_ns()}.raw"
-        samples.tofile(self._raw)
-        self._rounds = subprocess.Popen(
-            ["cat", *[str(self._raw)] * times], stdout=subprocess.PIPE, start_new_session=True
-        )
-        assert self._rounds.stdout is not None
-        with self._rounds.stdout as pipe:
+        with self._raw.open("wb") as raw:
+            for _ in range(times):
+                samples.tofile(raw)
+        # Not through a pipe: pacat takes a whole core from when its writer has hung up.
+        with self._raw.open("rb") as raw:
             self._process = subprocess.Popen(
-                command, env=dict(env), stdin=pipe, stderr=subprocess.PIPE, start_new_session=True
+                command, env=dict(env), stdin=raw, stderr=subprocess.PIPE, start_new_session=True
             )
 
     @property
@@ -100,7 +99,6 @@ class Playback:
     def stop(self) -> None:
         """Stop playing now; safe to call twice."""
         _end(self._process)
-        _end(self._rounds)
         self._raw.unlink(missing_ok=True)
 
     def __enter__(self) -> Playback:

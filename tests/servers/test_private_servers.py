@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -90,6 +91,16 @@ def test_a_sound_played_several_times_goes_on_without_a_pause(server: PrivateSer
     loud = [level(piece) > 0.3 for piece in np.split(heard, 100)]
     print(f"{server.kind}: {sum(loud)} of 100 pieces, the first is {loud.index(True)}")
     assert sum(loud[50:]) >= 48
+
+
+def test_a_player_leaves_the_processor_alone_to_its_end(server: PrivateServer) -> None:
+    # pacat took a whole core for the last second, from when the writer of its pipe had hung up.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    server.play(tone(4.0), server.MICROPHONE_INPUT, rate=RATE)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{server.kind}: {1000 * took_s:.0f} ms of processor time for 4 s of sound")
+    assert took_s < 0.4
 
 
 def test_room_echoes_with_its_coupling(server: PrivateServer) -> None:
