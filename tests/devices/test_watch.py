@@ -42,8 +42,13 @@ def test_devices_defaults_and_recorders_are_told(
         VirtualDevices(pulse).ensure(server.SPEAKER)
         for facility in ("sink", "source", "module", "sink_input"):
             assert wait_until(lambda: log.saw(facility, "new"), timeout=2.0), facility  # noqa: B023
-        pulse.source_default_set(MICROPHONE)
-        assert wait_until(lambda: log.saw("server", "change"), timeout=2.0)
+        # PipeWire leaves one out that comes in the moment in which another client connects, as
+        # those of the devices just made do.
+        for name in (MICROPHONE, server.MICROPHONE, MICROPHONE):
+            pulse.source_default_set(name)
+            if wait_until(lambda: log.saw("server", "change"), timeout=2.0):
+                break
+        assert log.saw("server", "change")
         log.events.clear()
         began = time.monotonic()
         with server.recorder(MICROPHONE) as recording:
