@@ -13,15 +13,14 @@ import pulsectl
 from pipedtln.audio.server import connect, server_errors
 from pipedtln.errors import ServerError
 
-Facility = Literal[
-    "sink", "source", "sink_input", "source_output", "module", "server", "card", "client"
-]
+Facility = Literal["sink", "source", "source_output", "module", "server", "card", "client"]
+"""Those that are told of. Streams that play are not: each second PulseAudio trims the rates of
+its loopbacks, and tells so."""
 Change = Literal["new", "change", "remove"]
 
 _FACILITIES: tuple[Facility, ...] = (
     "sink",
     "source",
-    "sink_input",
     "source_output",
     "module",
     "server",

@@ -26,8 +26,21 @@ class Causes:
     def take(self, timeout: float) -> set[Cause]:
         """Wait for causes, at most ``timeout`` seconds; an empty set if there were none."""
         now = monotonic()
-        if self._soon_at is not None:
-            timeout = min(timeout, self._soon_at - now)
+        deadline = now + max(0.0, timeout)
+        while True:
+            until = deadline if self._soon_at is None else min(deadline, self._soon_at)
+            causes = self._posted(until - now)
+            now = monotonic()
+            if "soon" in causes:
+                causes.discard("soon")
+                self._soon_at = self._soon_at or now + SOON_S
+            if "devices" in causes or (self._soon_at is not None and now >= self._soon_at):
+                self._soon_at = None
+                causes.add("devices")
+            if causes or now >= deadline:
+                return causes
+
+    def _posted(self, timeout: float) -> set[Cause]:
         causes: set[Cause] = set()
         try:
             causes.add(self._queue.get(timeout=max(0.0, timeout)))
@@ -35,11 +48,4 @@ class Causes:
                 causes.add(self._queue.get_nowait())
         except Empty:
             pass
-        now = monotonic()
-        if "soon" in causes:
-            causes.discard("soon")
-            self._soon_at = self._soon_at or now + SOON_S
-        if "devices" in causes or (self._soon_at is not None and now >= self._soon_at):
-            self._soon_at = None
-            causes.add("devices")
         return causes

@@ -33,6 +33,8 @@ IDLE_LOOK_S = 30.0
 """Seconds between two looks when nothing happens: only a net under lost events."""
 BUSY_LOOK_S = 0.5
 """The same while streaming, when the streams themselves are watched."""
+RECORDERS_LOOK_S = 5.0
+"""The same for who records while streaming: to list them takes as long as ten hops."""
 REACH_S, MOST_REACH_S = 0.2, 1.0
 """Shortest and longest pause between two attempts to reach a server."""
 MEND_S, MOST_MEND_S = 0.5, 15.0
@@ -76,7 +78,7 @@ class Supervisor:
         self._reach = Backoff(REACH_S, MOST_REACH_S)
         self._mend = Backoff(MEND_S, MOST_MEND_S)
         self._recheck = Recheck()
-        self._examined_at = self._looked_at = 0.0
+        self._examined_at = self._looked_at = self._listed_at = 0.0
         self._left_at: float | None = None
         self._remove_devices = False
         self.backend = backend.name
@@ -145,8 +147,7 @@ class Supervisor:
             if event.change == "new":
                 self._causes.post("client")
         elif event.facility == "server" or event.change in ("new", "remove"):
-            if event.facility != "sink_input":
-                self._causes.post("devices")
+            self._causes.post("devices")
         else:
             self._causes.post("soon")
 
@@ -172,7 +173,9 @@ class Supervisor:
         mend = self._mend.failures > 0 and self._mend.due(now)
         if self._survey is None or missed or mend or long_ago or causes & {"devices", "config"}:
             self._examine()
-        self._recorders = self._desk.recorders()
+        if causes or not self._listening.session or now - self._listed_at >= RECORDERS_LOOK_S:
+            self._recorders = self._desk.recorders()
+            self._listed_at = now
         self._match()
 
     def _has_missed(self, now: float) -> bool:

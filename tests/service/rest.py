@@ -15,7 +15,7 @@ WINDOWS, WINDOW_S = 3, 4.0
 
 def idle_shares(server: PrivateServer, bridge: RunningBridge) -> list[float]:
     """Per cent of a core that it takes, in windows, once the server's devices are at rest."""
-    _wait_at_rest(server)
+    wait_at_rest(server)
     shares = []
     for _ in range(WINDOWS):
         before = bridge.cpu_seconds()
@@ -26,7 +26,8 @@ def idle_shares(server: PrivateServer, bridge: RunningBridge) -> list[float]:
     return shares
 
 
-def _wait_at_rest(server: PrivateServer) -> None:
+def wait_at_rest(server: PrivateServer) -> None:
+    """Until no device has changed its state for longer than servers take to suspend one."""
     began = changed = time.monotonic()
     before: object = None
     with server.connect() as pulse:

@@ -8,10 +8,12 @@ import threading
 import time
 from pathlib import Path
 
+import pulsectl
 import pytest
 
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
+from pipedtln.devices.names import OWNER, OWNER_PROPERTY
 from pipedtln.errors import ServerError
 from tests.service.bridge import MICROPHONE, RunningBridge, loopback_targets, our_streams
 from tests.service.sounds import HIGH, LOW, WINDOW, amplitude, rms, tone, wait_heard, wait_silent
@@ -171,6 +173,41 @@ def test_output_that_vanishes_or_changes_takes_loopback_and_reference_along(
         print(f"{server.kind}: loopback and sound {took:.2f} s after the output went")
         open_bridge.wait_for(lambda s: s.reference == f"{server.SPEAKER}.monitor", IN_TIME_S)
         assert rms(app.samples()[-WINDOW:]) < 0.3, "feedback"
+
+
+def test_loopback_linked_to_another_output_by_hand_is_brought_back(
+    pipewire: PrivateServer, models: Path
+) -> None:
+    """As in a patch bay; pavucontrol's move is refused by both servers."""
+
+    def link(*arguments: str) -> str:
+        command = ["pw-link", *arguments]
+        return subprocess.run(
+            command, env=pipewire.env, check=True, capture_output=True
+        ).stdout.decode()
+
+    with RunningBridge(pipewire) as bridge:
+        bridge.wait_state("idle")
+        pipewire.plug_speaker(HEADSET)
+        assert wait_until(lambda: loopback_targets(pipewire) == [pipewire.SPEAKER], IN_TIME_S)
+        with pipewire.connect() as pulse:
+            sink = pulse.get_sink_by_name(HEADSET).index
+            ours = next(
+                stream
+                for stream in pulse.sink_input_list()
+                if stream.proplist.get(OWNER_PROPERTY) == OWNER
+            )
+            with pytest.raises(pulsectl.PulseError):
+                pulse.sink_input_move(ours.index, sink)
+        ports = [port for port in link("-o").splitlines() if port.startswith("output.loopback")]
+        assert len(ports) == 2
+        for port in ports:
+            channel = port.rsplit("_", 1)[1]
+            link("-d", port, f"{pipewire.SPEAKER}:playback_{channel}")
+            link(port, f"{HEADSET}:playback_{channel}")
+        assert f"{HEADSET}:playback" in link("-l")
+        assert wait_until(lambda: f"{HEADSET}:playback" not in link("-l"), IN_TIME_S)
+        assert wait_until(lambda: loopback_targets(pipewire) == [pipewire.SPEAKER], IN_TIME_S)
 
 
 def test_headset_that_changes_its_profile_is_followed(

@@ -8,8 +8,9 @@ import time
 import numpy as np
 
 from pipedtln.demo.servers import PrivateServer
+from pipedtln.service.causes import SOON_S
 from tests.service.bridge import MICROPHONE, RunningBridge, our_streams
-from tests.service.rest import idle_shares
+from tests.service.rest import idle_shares, wait_at_rest
 from tests.service.sounds import first_sound_s
 
 
@@ -21,6 +22,24 @@ def test_idle_bridge_leaves_the_microphone_alone_and_takes_no_cpu(
     assert float(np.median(idle_shares(server, bridge))) < 0.3
     assert bridge.status().hops == hops
     assert our_streams(server) == []
+
+
+def test_streams_that_change_all_the_time_cost_an_idle_bridge_little(
+    server: PrivateServer, bridge: RunningBridge
+) -> None:
+    """As an app's volume does, and on PulseAudio the rate of every loopback once a second."""
+    changes = 12
+    with server.player(np.zeros(16_000 * 60, np.float32), server.SPEAKER):
+        wait_at_rest(server)
+        with server.connect() as pulse:
+            stream = next(one for one in pulse.sink_input_list() if one.name == "pacat")
+            before = bridge.cpu_seconds()
+            for change in range(changes):
+                pulse.volume_set_all_chans(stream, 0.5 + 0.3 * (change % 2))
+                time.sleep(1.5 * SOON_S)
+            spent = 1000 * (bridge.cpu_seconds() - before) / changes
+    print(f"{server.kind}: a change takes {spent:.1f} ms of processor time")
+    assert spent < 6.0
 
 
 def test_first_sound_comes_within_a_tenth_of_a_second(

@@ -52,6 +52,23 @@ def test_mere_changes_cause_one_look_a_moment_later() -> None:
     assert looks == 2
 
 
+def test_mere_change_wakes_nobody_before_its_look_is_due() -> None:
+    causes = Causes()
+    begin = time.monotonic()
+    causes.post("soon")
+    assert causes.take(5.0) == {"devices"}
+    assert 0.9 * SOON_S <= time.monotonic() - begin < 2.5
+    assert causes.take(0.01) == set()
+
+
+def test_what_is_urgent_does_not_wait_for_a_mere_change() -> None:
+    causes = Causes()
+    causes.post("soon")
+    causes.post("recorders")
+    assert causes.take(5.0) == {"recorders"}
+    assert causes.take(5.0) == {"devices"}
+
+
 def test_defaults_are_asked_anew_a_moment_after_devices_changed_and_until_they_rest() -> None:
     recheck = Recheck()
     assert not recheck.due(1e9)
