@@ -48,8 +48,8 @@ def make_output(server: PrivateServer) -> None:
 def pass_through(server: PrivateServer, seconds: float, period: int) -> None:
     """Run a tone through, record both ends, and compare.
 
-    Where the recording of the bare microphone has clicks the server loses sound, of each stream by
-    itself: such a run that has more of them on the other end says nothing, and is repeated.
+    A server that is late loses sound, of each stream by itself, the bare microphone's or one of ours:
+    a run with more clicks on the other end is repeated, where those that are ours come again.
     """
     make_output(server)
     for _ in range(ATTEMPTS):
