@@ -48,8 +48,8 @@ def make_output(server: PrivateServer) -> None:
 def pass_through(server: PrivateServer, seconds: float, period: int) -> None:
     """Run a tone through, record both ends, and compare.
 
-    A server that is late loses sound, of each stream by itself, the bare microphone's or one of ours:
-    a run with more clicks on the other end is repeated, where those that are ours come again.
+    A server that is late loses sound, of each stream by itself, ours or the bare microphone's: a
+    run with more clicks on the other end is repeated, where those of our own making come again.
     """
     make_output(server)
     for _ in range(ATTEMPTS):
