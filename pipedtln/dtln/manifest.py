@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -134,7 +135,7 @@ class Manifest:
 
 
 def load_manifest(path: Path | None = None) -> Manifest:
-    """Read the shipped manifest, or another one of its form.
+    """Read the shipped manifest, once, or another one of its form.
 
     Raises
     ------
@@ -143,7 +144,16 @@ def load_manifest(path: Path | None = None) -> Manifest:
     PipedtlnError
         If the installation lacks it.
     """
-    path = path or resource("models", "manifest.toml")
+    return _shipped() if path is None else _read(path)
+
+
+@cache
+def _shipped() -> Manifest:
+    # It is asked for by each model that is looked for, and takes as long as loading one.
+    return _read(resource("models", "manifest.toml"))
+
+
+def _read(path: Path) -> Manifest:
     try:
         data = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
         sources = {entry["name"]: Source(**entry) for entry in data["sources"]}
