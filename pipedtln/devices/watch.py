@@ -14,8 +14,8 @@ from pipedtln.audio.server import connect, server_errors
 from pipedtln.errors import ServerError
 
 Facility = Literal["sink", "source", "source_output", "module", "server", "card", "client"]
-"""Those that are told of. Streams that play are not: each second PulseAudio trims the rates of
-its loopbacks, and tells so."""
+"""Those that are told of. Streams that play are not: PulseAudio trims the rates of its loopbacks
+up to once a second, and tells so each time."""
 Change = Literal["new", "change", "remove"]
 
 _FACILITIES: tuple[Facility, ...] = (

