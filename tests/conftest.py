@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 LIVE = (
     "audio/test_portaudio.py",
     "audio/test_tone.py",
-    "demo/test_demo.py",
+    "demo/test_demo.py::test_echo",
     "live/test_clean_microphone.py",
     "live/test_delays.py",
     "service/test_idle.py::test_first_sound",
@@ -30,7 +30,14 @@ LIVE = (
     "service/test_stall.py",
 )
 """Where tests listen to sound or the clock so closely that nothing should run beside them."""
-COMPUTES = ("dtln/", "stream/")
+COMPUTES = (
+    "cli/test_models.py",
+    "cli/test_process.py",
+    "dtln/",
+    "files/",
+    "stream/",
+    "test_networks.py",
+)
 """Where tests need nothing but a processor: they may have what the live ones leave of it."""
 
 

@@ -20,6 +20,11 @@ import click
 from pipedtln import __version__
 from pipedtln.errors import PipedtlnError
 
+# Nothing here multiplies matrices large enough for a second thread, and numpy's OpenBLAS starts one
+# for each core, busy for a moment, when it is loaded. A program that imports pipedtln has its own
+# mind about that, so it is not in the package.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 EXIT_BUG = 70

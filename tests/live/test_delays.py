@@ -20,7 +20,7 @@ SECONDS = 9.0
 SETTLED_S = 3.0
 """The far end talks that long before the measure begins."""
 LEAST_DB = 35
-ATTEMPTS = 3
+ATTEMPTS = 6
 MOST_PAUSE_MS = 10.0
 """More, and servers have been seen to lose sound of one stream, which the other needs a second to
 make up for."""
@@ -64,7 +64,7 @@ def suppression_of(
 
     A run below :data:`LEAST_DB` in which the output ran dry, the bare microphone's echo moved or
     the machine stood still measured a machine that was busy with other things; it is told and
-    repeated, twice at most.
+    repeated, :data:`ATTEMPTS` times in all at most.
     """
     for _ in range(ATTEMPTS):
         before = bridge.status().xruns
