@@ -64,6 +64,7 @@ class Soak:
     found: list[Found] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
+    queue_ms: list[float] = field(default_factory=list)
     slips: list[float] = field(default_factory=list)
     bystander_slips: list[float] = field(default_factory=list)
     underruns: int = 0
@@ -86,6 +87,12 @@ class Soak:
             float(np.median([one.delay_ms for one in part]))
             for part in np.array_split(np.array(self.found, object), 6)
         ]
+
+    @property
+    def queue_drift_ms(self) -> float:
+        """What the queue has of that: the margin that lateness asks for, which is no creep."""
+        reach = max(1, min(round(ENDS_S / 60), len(self.queue_ms) // 4))
+        return float(np.median(self.queue_ms[-reach:]) - np.median(self.queue_ms[:reach]))
 
     @property
     def growth_mb(self) -> float:
@@ -205,7 +212,8 @@ def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
                 if time.monotonic() - begun >= WARM_S:
                     result.memory_mb.append(memory_mb(pid))
                     result.descriptors.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
-            status = ask()
+                status = ask()
+                result.queue_ms.append(status["latency_parts_ms"]["queue"])
             heard, cleaned, heard_beside = straight.stop(), through.stop(), beside.stop()
     result.underruns = status["xruns"]
     result.bypassed_hops = status["bypassed_hops"]
@@ -234,6 +242,8 @@ def main() -> None:
             *np.percentile(delays, [5, 50, 95]))),
         ("latency, median of each sixth", ", ".join(f"{ms:.1f}" for ms in result.sixths_ms)),
         ("latency, end less beginning", f"{result.drift_ms:+.2f} ms"),
+        ("queue alone, end less beginning", f"{result.queue_drift_ms:+.2f} ms"),
+        ("queue at each minute", ", ".join(f"{ms:.0f}" for ms in result.queue_ms)),
         ("memory, first and last", f"{result.memory_mb[0]:.1f}, {result.memory_mb[-1]:.1f} MB"),
         ("memory, growth", f"{result.growth_mb:+.2f} MB"),
         ("descriptors", f"{min(result.descriptors)} to {max(result.descriptors)}"),
