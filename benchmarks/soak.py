@@ -185,14 +185,14 @@ def memory_mb(pid: int) -> float:
     raise ProcessLookupError(f"process {pid} tells no RssAnon")
 
 
-def soak(kind: str, setting: str, minutes: int, log: Path) -> Soak:
-    """Run it."""
+def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
+    """Run it; ``options`` are the service's own."""
     result = Soak()
     near, far = conversation()
     times = minutes + 1
     with (
         SERVERS[kind](inside=in_memory()) as server,
-        running_bridge(server, "auto", log, lambda _a, _b: None, "--latency", setting) as ask,
+        running_bridge(server, "auto", log, lambda _a, _b: None, *options) as ask,
         Progress() as progress,
     ):
         server.add_room(delay_ms=60)
@@ -231,12 +231,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--server", choices=SERVERS, default="pipewire")
     parser.add_argument("--latency", choices=PERIODS, default="balanced")
+    parser.add_argument("--backend", choices=("auto", "pulse", "pipewire"), default="auto")
     wanted = parser.parse_args()
+    options = ("--latency", wanted.latency, "--backend", wanted.backend)
     logging.basicConfig(level=logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        result = soak(wanted.server, wanted.latency, wanted.minutes, Path(folder) / "log")
+        result = soak(wanted.server, options, wanted.minutes, Path(folder) / "log")
     delays = [one.delay_ms for one in result.found]
-    table = Table("of", f"{wanted.minutes} minutes on {wanted.server}, {wanted.latency}")
+    table = Table(
+        "of",
+        f"{wanted.minutes} minutes on {wanted.server}, {wanted.latency}, backend {wanted.backend}",
+    )
     for what, value in (
         ("latency p5, median, p95", "{:.1f}, {:.1f}, {:.1f} ms".format(
             *np.percentile(delays, [5, 50, 95]))),
