@@ -147,6 +147,7 @@ while session.failure is None:
 """
 
 
+@pytest.mark.long  # (the whole service is stopped in tests/service/test_stall.py)
 def test_latency_is_back_two_seconds_after_a_stall(server: PrivateServer) -> None:
     make_output(server)
     command = [sys.executable, "-c", STALLED, server.url, server.MICROPHONE, OUT]
