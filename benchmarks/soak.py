@@ -90,7 +90,7 @@ class Soak:
 
     @property
     def queue_drift_ms(self) -> float:
-        """What the queue has of that: its margin, and how late hops come; all else would be a creep."""
+        """What the queue has of that: its margin and how late hops come. All else would creep."""
         reach = max(1, min(round(ENDS_S / 60), len(self.queue_ms) // 4))
         return float(np.median(self.queue_ms[-reach:]) - np.median(self.queue_ms[:reach]))
 
