@@ -27,7 +27,7 @@ PATIENCE_S = 30.0
     ("stop_s", "suspended"),
     [
         pytest.param(0.4, False, id="service for a moment"),
-        pytest.param(5.0, False, id="service", marks=pytest.mark.long),
+        pytest.param(5.0, False, id="service"),
         pytest.param(0.4, True, id="service and server for a moment", marks=pytest.mark.long),
         pytest.param(5.0, True, id="service and server"),
     ],
