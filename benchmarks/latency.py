@@ -36,6 +36,8 @@ SERVERS: dict[str, type[PrivateServer]] = {
     "pulseaudio": PrivatePulseAudio,
     "pipewire": PrivatePipeWire,
 }
+BACKENDS = ("pulse", "pipewire")
+"""Those that carry the sound of either of these servers; the first is what users have."""
 SETTLE_S = 5.0
 LIKE = 0.7
 """Correlation from which two stretches of sound are the same."""
@@ -253,8 +255,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--server", choices=SERVERS, nargs="*", default=list(SERVERS))
     parser.add_argument("--latency", choices=PERIODS, nargs="*", default=list(PERIODS))
-    backends = ("pulse", "pipewire")
-    parser.add_argument("--backend", choices=backends, nargs="*", default=["pulse"])
+    parser.add_argument("--backend", choices=BACKENDS, nargs="*", default=[BACKENDS[0]])
     wanted = parser.parse_args()
     table = Table("server", "latency", "backend", *FIGURES)
     runs = [
