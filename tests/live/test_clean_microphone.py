@@ -24,8 +24,8 @@ ATTEMPTS, LEAST_WINDOWS = 6, 16
 SETTLE_S = 5.0
 """Seconds after which the queue is short enough to hear a talk."""
 SETTLED_S = 13.0
-"""Seconds after which what a start puts into it for safety has been taken out again: a period, as
-much as counts where the bound is tight."""
+"""Seconds after which what a start puts into it for safety has been taken out again: a
+period, which a tight bound has no room for."""
 LEAST_STEADY = 8
 """Half seconds of a talk, of fifteen, in which the queue is not being corrected."""
 MOST_LOST_DB = 0.5
