@@ -6,6 +6,7 @@ import numpy as np
 import pulsectl
 import pytest
 
+from pipedtln.audio.server import connect
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
 from pipedtln.devices.defaults import set_default_sink, set_default_source
@@ -22,23 +23,30 @@ from pipedtln.errors import ConfigError, DeviceError, DeviceNotFoundError
 
 
 @pytest.fixture
-def ours_are_defaults(server: PrivateServer, pulse: pulsectl.Pulse) -> None:
+def ours_are_defaults(server: PrivateServer) -> None:
     """Make our devices, and make them the defaults, as setup --set-default does."""
-    VirtualDevices(pulse).ensure(server.SPEAKER)
-    set_default_sink(pulse, SPEAKER)
-    set_default_source(pulse, MICROPHONE)
+    with connect(server.url) as connection:
+        VirtualDevices(connection).ensure(server.SPEAKER)
+    make_defaults(server, MICROPHONE, SPEAKER)
 
 
-def test_auto_follows_the_defaults(server: PrivateServer, pulse: pulsectl.Pulse) -> None:
+def make_defaults(server: PrivateServer, source: str, sink: str) -> None:
+    """Make them so, for those who connect from now on: others may miss it (see server_info)."""
+    with connect(server.url) as connection:
+        set_default_source(connection, source)
+        set_default_sink(connection, sink)
+
+
+def test_auto_follows_the_defaults(server: PrivateServer) -> None:
     server.plug_microphone("other_mic")
     server.plug_speaker("other_speaker")
     for mic, speaker in (("other_mic", "other_speaker"), ("fake_mic", "fake_speaker")):
-        set_default_source(pulse, mic)
-        set_default_sink(pulse, speaker)
-        # The previous choice counts only where the default cannot be used.
-        assert choose_microphone(pulse, "auto", "fake_mic") == mic
-        assert choose_output(pulse, "auto", "fake_speaker") == speaker
-        assert choose_reference(pulse) == f"{speaker}.monitor"
+        make_defaults(server, mic, speaker)
+        with connect(server.url) as pulse:
+            # The previous choice counts only where the default cannot be used.
+            assert choose_microphone(pulse, "auto", "fake_mic") == mic
+            assert choose_output(pulse, "auto", "fake_speaker") == speaker
+            assert choose_reference(pulse) == f"{speaker}.monitor"
 
 
 @pytest.mark.usefixtures("ours_are_defaults")
@@ -50,11 +58,11 @@ def test_auto_never_takes_our_own_when_they_are_the_defaults(
     assert choose_reference(pulse) == SPEAKER_MONITOR
     server.plug_microphone("other_mic")
     server.plug_speaker("other_speaker")
-    set_default_source(pulse, MICROPHONE)
-    set_default_sink(pulse, SPEAKER)
-    for mic, speaker in (("other_mic", "other_speaker"), ("fake_mic", "fake_speaker")):
-        assert choose_microphone(pulse, previous=mic) == mic
-        assert choose_output(pulse, previous=speaker) == speaker
+    make_defaults(server, MICROPHONE, SPEAKER)
+    with connect(server.url) as afterwards:
+        for mic, speaker in (("other_mic", "other_speaker"), ("fake_mic", "fake_speaker")):
+            assert choose_microphone(afterwards, previous=mic) == mic
+            assert choose_output(afterwards, previous=speaker) == speaker
 
 
 @pytest.mark.usefixtures("ours_are_defaults")
@@ -133,8 +141,9 @@ def test_reference_can_be_pinned(server: PrivateServer, pulse: pulsectl.Pulse) -
     assert choose_reference(pulse, "channel:-1") is None
     with pytest.raises(DeviceError, match="loop"):
         choose_reference(pulse, OUTPUT)
-    set_default_sink(pulse, OUTPUT)
-    assert choose_reference(pulse) not in (None, OUTPUT_MONITOR)
+    make_defaults(server, MICROPHONE, OUTPUT)
+    with connect(server.url) as afterwards:
+        assert choose_reference(afterwards) not in (None, OUTPUT_MONITOR)
 
 
 def test_reference_channel_is_read_or_refused() -> None:
