@@ -10,6 +10,7 @@ import gc
 import logging
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
@@ -88,6 +89,7 @@ class Engine:
     ----------
     voice : what to run
     pacer, feed : output queue and reference; given for tests
+    clock : tells the seconds by which sound is late
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class Engine:
         *,
         pacer: OutputPacer | None = None,
         feed: ReferenceFeed | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.voice = voice
+        self._clock = clock
         self.pacer = pacer or OutputPacer()
         self.feed = feed or ReferenceFeed()
         self.dropped_hops = 0
@@ -192,6 +196,7 @@ class Engine:
 
     def _work(self, port: Port) -> None:
         waiting = port.mic.readable
+        self.pacer.arrived(self._age(port.mic.taken + waiting))
         if not self.pacer.started:
             # What came while the streams were opened, but for what is not late yet.
             self._leave_out(port, self.pacer.surplus(port.queued(), waiting))
@@ -245,24 +250,31 @@ class Engine:
             some = slice(0, count * HOP)
             self.voice.process_batch(mic[some], ref[some], out[some])
         ahead = waiting - staying
+        upto = port.mic.taken - count * HOP
         for mic, ref, out in hops:
             for tap in self._taps:
                 tap.hear(mic, ref, out)
             ahead -= HOP
-            self._put_out(port, out, ahead)
+            upto += HOP
+            self._put_out(port, out, ahead, upto)
 
-    def _put_out(self, port: Port, out: Block, ahead: int) -> None:
-        """Queue a processed hop, after which ``ahead`` samples of the microphone were waiting."""
+    def _put_out(self, port: Port, out: Block, ahead: int, upto: int) -> None:
+        """Queue a processed hop, up to whose end the microphone brought ``upto`` samples, and after
+        which ``ahead`` more were waiting."""
         underruns = port.underruns
         if underruns != self._underruns:
             self._underruns = underruns
             self.pacer.underrun()
-        queued = port.queued()
+        queued, age = port.queued(), self._age(upto)
         gap = self.pacer.gap(queued, ahead)
         if gap:
             port.jump(gap)
             queued += gap
         self._queue_level += 0.02 * (queued - self._queue_level)
-        paced = self.pacer.pace(out, queued, ahead, port.held_back)
+        paced = self.pacer.pace(out, queued, ahead, port.held_back, age)
         if paced is not None:
             port.write(paced)
+
+    def _age(self, count: int) -> int:
+        """Samples since the last of the first ``count`` was recorded, plus a constant."""
+        return int(self._clock() * SAMPLE_RATE) - count

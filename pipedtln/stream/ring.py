@@ -48,6 +48,11 @@ class Ring:
         """Samples written since the ring was made."""
         return self._written
 
+    @property
+    def taken(self) -> int:
+        """Samples read or skipped since the ring was made."""
+        return self._read
+
     def write(self, block: Block) -> None:
         """Append samples (writer's side); what does not fit is dropped and counted."""
         count = self._fitting(len(block))

@@ -70,7 +70,8 @@ class Loudspeaker:
 
 def run(minutes: int, ref_ppm: float, out_ppm: float) -> None:
     loudspeaker = Loudspeaker(ref_ppm)
-    engine = Engine(Voice(FailOpen(Spectra())))
+    now = 0
+    engine = Engine(Voice(FailOpen(Spectra())), clock=lambda: now / SAMPLE_RATE)
     session = MemoryBackend().open(Route(mic="mic", out="out", ref="ref", period=HOP), engine.wake)
     engine.start(session)
     delays, levels, backlogs, held = (np.zeros(minutes * MINUTE) for _ in range(4))

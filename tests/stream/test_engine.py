@@ -15,6 +15,7 @@ from pipedtln.audio.memory import MemoryBackend, MemorySession
 from pipedtln.processor import HOP, SAMPLE_RATE, Block, Processor
 from pipedtln.stream.engine import LATE_SAMPLES, STALE_SAMPLES, Engine
 from pipedtln.stream.failopen import FailOpen
+from pipedtln.stream.pacer import OutputPacer
 from pipedtln.stream.tap import Recorder
 from pipedtln.stream.voice import Voice
 from tests.stream.sounds import Samples, tone
@@ -249,6 +250,45 @@ def test_hops_go_on_after_a_fault_of_ours(bench: Bench) -> None:
     bench.engine.remove_tap(faulty)
     bench.play(tone(10 * HOP))
     assert bench.engine.voice.hops == 11
+
+
+class Clocked(OutputPacer):
+    """Keeps the ages it is told: of what arrived, and of each hop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newest: list[int] = []
+        self.ages: list[int] = []
+
+    def arrived(self, age: int) -> None:
+        self.newest.append(age)
+        super().arrived(age)
+
+    def pace(
+        self,
+        hop: Block,
+        queued: int,
+        ahead: int = 0,
+        held_back: int = 0,
+        age: int | None = None,
+    ) -> Block | None:
+        assert age is not None
+        self.ages.append(age)
+        return super().pace(hop, queued, ahead, held_back, age)
+
+
+def test_pacer_is_told_by_the_clock_how_old_sound_is() -> None:
+    pacer, now = Clocked(), 0
+    engine = Engine(Voice(FailOpen(None)), pacer=pacer, clock=lambda: now / SAMPLE_RATE)
+    session = MemoryBackend().open(Route(mic="mic", out="out"), engine.wake)
+    engine.start(session)
+    # On time, then half a hop that comes 10 samples late, then what makes it whole and more.
+    for when, count in ((HOP, HOP), (HOP * 3 // 2 + 10, HOP // 2), (5 * HOP, HOP * 7 // 2)):
+        now = when
+        session.deliver(np.zeros(count, dtype=np.float32))
+    engine.stop()
+    assert pacer.newest == [0, 10, 0]
+    assert pacer.ages == [0, 3 * HOP, 2 * HOP, HOP, 0]
 
 
 def test_second_start_is_refused() -> None:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from pipedtln.processor import HOP, SAMPLE_RATE
-from pipedtln.stream.pacer import (
-    AGAIN_HOPS,
-    BLOCK_HOPS,
-    CUT_BLOCKS,
-    NEAR,
-    SLACK,
-    WINDOW_BLOCKS,
-    OutputPacer,
-)
+from pipedtln.stream.level import BLOCK_HOPS, CUT_BLOCKS, NEAR, SLACK, WINDOW_BLOCKS
+from pipedtln.stream.pacer import AGAIN_HOPS, OutputPacer
 from tests.stream.sounds import Samples, tone, without_tone
 
 WINDOW_HOPS = BLOCK_HOPS * WINDOW_BLOCKS
@@ -59,6 +52,8 @@ class Run:
     device: Device
     pacer: OutputPacer
     levels: Samples
+    ways: Samples
+    """Samples between the recording of a hop's end and its beginning's being played."""
     sound: Samples
     moved: int
     """Samples taken out and samples put in, together."""
@@ -74,8 +69,19 @@ def run(
     sound: Samples | None = None,
     seed: int = 1,
     pacer: OutputPacer | None = None,
+    clocked: bool = True,
+    lost: dict[float, int] | None = None,
+    lateness: Callable[[float], float] = lambda _: 0.0,
 ) -> Run:
-    """Pace hops that come every 8 ms and up to ``jitter_ms`` late; ``stalls``: when, how long."""
+    """Pace hops that come every 8 ms and up to ``jitter_ms`` late.
+
+    Parameters
+    ----------
+    stalls : when, and how long in seconds
+    clocked : whether the pacer is told when sound arrives
+    lost : when, and how many samples of the microphone go lost
+    lateness : most milliseconds that hops are late beyond the jitter, by the seconds
+    """
     rng = np.random.default_rng(seed)
     pacer, device = pacer or OutputPacer(), Device(period_ms, drift_ppm)
     hops = int(seconds * SAMPLE_RATE / HOP)
@@ -84,12 +90,19 @@ def run(
         first = int(begin * SAMPLE_RATE / HOP)
         waits = length - np.arange(int(length * SAMPLE_RATE / HOP)) * HOP / SAMPLE_RATE
         late[first : first + len(waits)] += waits
+    late += rng.random(hops) * [lateness(i * HOP / SAMPLE_RATE) * 1e-3 for i in range(hops)]
+    missing = np.zeros(hops)
+    for when, count in (lost or {}).items():
+        missing[int(when * SAMPLE_RATE / HOP) :] += count
     zero = np.zeros(HOP, dtype=np.float32)
     levels = np.zeros(hops, dtype=np.float32)
+    ways = np.zeros(hops, dtype=np.float32)
     blocks: list[Samples] = []
     underruns = moved = 0
     for i in range(hops):
-        device.advance((i + 1) * HOP / SAMPLE_RATE + late[i])
+        # After a loss each hop takes as much longer to be full.
+        recorded = (i + 1) * HOP + missing[i]
+        device.advance(recorded / SAMPLE_RATE + late[i])
         if device.underruns != underruns:
             underruns = device.underruns
             if i:
@@ -100,7 +113,11 @@ def run(
         levels[i] = device.written - device.played
         hop = zero if sound is None else sound[i * HOP : (i + 1) * HOP]
         corrected = pacer.corrected
-        out = pacer.pace(hop, device.queued, ahead)
+        ways[i] = device.queued + late[i] * SAMPLE_RATE
+        age = int(missing[i] + late[i] * SAMPLE_RATE) if clocked else None
+        if age is not None:
+            pacer.arrived(age - ahead)
+        out = pacer.pace(hop, device.queued, ahead, age=age)
         moved += abs(pacer.corrected - corrected)
         if out is not None:
             device.written += len(out)
@@ -108,7 +125,7 @@ def run(
                 blocks.append(out.copy())
         if i == 0:
             device.underruns = underruns = 0
-    return Run(device, pacer, levels, np.concatenate(blocks) if blocks else zero, moved)
+    return Run(device, pacer, levels, ways, np.concatenate(blocks) if blocks else zero, moved)
 
 
 def test_start_is_clean_and_short() -> None:
@@ -412,3 +429,56 @@ def test_a_cut_takes_what_always_stood_in_the_queue_and_not_its_swing() -> None:
     assert pacer.dropped > 0
     assert min(least) >= pacer.margin
     assert max(least[-50:]) <= pacer.margin + period // 2 + HOP
+
+
+def calm_then_late(seconds: float) -> float:
+    """A machine that is 2.5 ms late at most for three minutes of every six."""
+    return 2.5 if seconds % 360 >= 180 else 0.0
+
+
+@pytest.mark.parametrize("period_ms", [5.33, 10.67, 21.33])
+def test_lateness_that_comes_and_goes_moves_no_latency_where_the_clocks_are_known(
+    period_ms: float,
+) -> None:
+    moved = {}
+    for clocked in (True, False):
+        result = run(1500, period_ms=period_ms, lateness=calm_then_late, clocked=clocked)
+        assert result.device.underruns == 0
+        minutes = result.ways[2 * 60 * 125 :].reshape(-1, 60 * 125)
+        moved[clocked] = np.ptp(np.median(minutes, axis=1)) / 16
+    print(f"{period_ms} ms: medians of the minutes move by {moved}")
+    assert moved[True] <= 0.7
+    assert moved[False] > 1.5
+
+
+@pytest.mark.parametrize("drift_ppm", [-300.0, 20.0, 300.0])
+def test_latency_is_the_same_all_the_time_where_clocks_differ(drift_ppm: float) -> None:
+    result = run(1500, drift_ppm=drift_ppm, lateness=calm_then_late)
+    minutes = result.ways[2 * 60 * 125 :].reshape(-1, 60 * 125)
+    spread = np.ptp(np.median(minutes, axis=1)) / 16
+    print(f"{drift_ppm:+.0f} ppm: {spread:.2f} ms, underruns {result.device.underruns}")
+    assert spread <= 0.7
+    assert result.device.underruns == 0
+
+
+def test_lateness_that_needs_the_margin_is_given_more_and_five_minutes_later_less() -> None:
+    result = run(900, lateness=lambda s: 8.0 if 120 <= s < 240 else 0.0)
+    ways = result.ways.reshape(-1, 10 * 125).min(axis=1) / 16
+    before, during, after, end = ways[11], ways[16:24], ways[30:50], ways[-1]
+    print(f"before {before:.1f}, during {during}, after {after.min():.1f}, end {end:.1f} ms")
+    assert result.device.underruns == 0
+    assert during.min() > before + 3
+    assert np.ptp(after) <= 0.7
+    assert after.min() > before + 3
+    assert abs(end - before) <= 3.5
+
+
+def test_latency_is_back_after_the_microphone_lost_sound() -> None:
+    lost = {100.0 + 7 * i: 85 for i in range(40)}
+    result = run(500, lost=lost)
+    ways = result.ways.reshape(-1, 125).min(axis=1) / 16
+    before, after = np.median(ways[80:100]), np.median(ways[-60:])
+    print(f"before {before:.2f}, at the least {ways[100:].min():.2f}, after {after:.2f} ms")
+    assert ways[100:].min() < before - 5
+    # Nothing of it is taken for lateness.
+    assert abs(after - before) <= 0.7

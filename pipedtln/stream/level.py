@@ -1,0 +1,199 @@
+"""Watches the queue's level: how empty it gets, where the clocks have it, and whether to move it.
+
+How empty a queue gets is what latency is for; but it depends on how late hops are, which changes
+from minute to minute, and whoever holds it there hands that on as latency. Sound comes late, but
+never early, so the soonest of the last seconds tells where the level would be without lateness: so
+held, latency stays. Lateness decides once by how much that is above the margin, and then only
+where it asks for more, or for much less for long.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+BLOCK_HOPS = 25
+"""Hops (0.2 s) of which the least level is kept."""
+LONG_BLOCKS = 300
+"""Blocks (1 min) after which the queue is brought back to the margin from as little as
+:data:`NEAR`."""
+WINDOW_BLOCKS = 50
+"""Blocks (10 s) after which it is from :data:`SLACK`."""
+SOON_BLOCKS = 20
+"""Blocks (4 s) after which it is, where it is far from it."""
+FEW, LONG_FEW = 2, 12
+"""Blocks of a window, and of a minute, that may be emptier than the rest: a machine that is late
+once is soon back, and a queue made longer for that would be made shorter again afterwards."""
+CUT_BLOCKS = 3
+"""Blocks (0.6 s) over which a great excess must last to be cut out, or a queue that is thin by the
+clocks to be made longer."""
+THIN = 48
+"""Samples (3 ms) under the margin at which a queue is too thin to wait at all."""
+EXCESS = 96
+"""Samples (6 ms) above it that are far from it."""
+SLACK = 48
+"""Samples (3 ms) off the margin that are left alone at first: the level moves by as much between a
+network that is quick and one that is not."""
+NEAR = 8
+"""Samples (0.5 ms) that are always left alone."""
+KNOWN_BLOCKS = 5
+"""Blocks (1 s) after which it is known how empty the queue usually gets."""
+SOONEST_BLOCKS = 6
+"""Blocks (1.2 s), it and those after it, whose soonest arrival is a block's: by when a microphone
+loses sound, it so counts as lost and not as late."""
+SPARE_BLOCKS = 1500
+"""Blocks (5 min) after which what lateness never used is given back."""
+UNSEEN = 1 << 30
+
+
+class QueueLevel:
+    """Keeps what was seen of the queue, block by block, and tells by how much it is off.
+
+    Every sample taken out lowers the level by one, so ``corrected``, the sum of them, is counted
+    in: what was seen before still holds.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, as after opening the streams."""
+        self._used: deque[int] = deque(maxlen=LONG_BLOCKS)
+        self._reserve: int | None = None
+        self._settled = False
+        self._most_used = self._looks = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Where the queue was seen no longer holds; how late hops are does."""
+        self._lowest: deque[int] = deque(maxlen=LONG_BLOCKS)
+        self._soonest: deque[int] = deque(maxlen=SOONEST_BLOCKS)
+        self._paths: deque[tuple[int, int]] = deque(maxlen=SOONEST_BLOCKS)
+        self._even: deque[int] = deque(maxlen=WINDOW_BLOCKS)
+        self._least = self._least_path = self._least_age = UNSEEN
+        self._seen = 0
+        self.usual = -UNSEEN
+        """How empty the queue usually gets, the corrections counted in."""
+
+    @property
+    def reserve(self) -> int | None:
+        """Samples above the margin at which the queue is held, for lateness; None if it is not
+        held by the clocks."""
+        return self._reserve
+
+    def arrived(self, age: int) -> None:
+        """Sound arrived whose newest sample has this age (see :meth:`watch`)."""
+        self._least_age = min(self._least_age, age)
+
+    def watch(self, level: int, corrected: int, age: int | None = None) -> bool:
+        """Note the level before a hop.
+
+        Parameters
+        ----------
+        age : samples since the hop's newest was recorded, by the clock, give or take what is the
+            same for all; None where it is not known
+
+        Returns
+        -------
+        bool
+            Whether this was the last of a block: then look at it.
+        """
+        self._least = min(self._least, level + corrected)
+        if age is not None:
+            self._least_path = min(self._least_path, level + corrected + age)
+        self._seen += 1
+        if self._seen % BLOCK_HOPS:
+            return False
+        self._lowest.append(self._least)
+        recent = sorted(list(self._lowest)[-WINDOW_BLOCKS:])
+        if len(self._lowest) >= KNOWN_BLOCKS:
+            self.usual = recent[len(recent) // 2]
+        if age is not None:
+            self._by_the_clocks()
+        self._least = self._least_path = self._least_age = UNSEEN
+        return True
+
+    def _by_the_clocks(self) -> None:
+        """Where the level of a second ago was without lateness, and how much of it that took."""
+        self._paths.append((self._least_path, self._least))
+        self._soonest.append(self._least_age)
+        soonest = min(self._soonest)
+        if len(self._soonest) == SOONEST_BLOCKS and soonest < UNSEEN:
+            path, least = self._paths[0]
+            self._even.append(path - soonest)
+            self._used.append(path - soonest - least)
+
+    def lasting(self, wanted: int) -> int:
+        """Samples above the wanted level that were there throughout the last blocks."""
+        last = list(self._lowest)[-CUT_BLOCKS:]
+        return min(last) - wanted if len(last) == CUT_BLOCKS else 0
+
+    def astray(self, margin: int, corrected: int) -> int:
+        """Samples that the queue is off, and has been for long enough to be moved, or 0."""
+        self._learn(margin)
+        wanted = margin + corrected
+        if self._reserve is None:
+            return _off_the_least([least - wanted for least in self._lowest])
+        return _off([even - wanted - self._reserve for even in self._even])
+
+    def _learn(self, margin: int) -> None:
+        """What lateness needs: as much as it used of the first ten seconds, then of the first
+        minute; more at once, less after five minutes. But for a few blocks, as always."""
+        seen = len(self._used)
+        if not self._settled and seen == LONG_BLOCKS:
+            self._reserve, self._settled = sorted(self._used)[-1 - LONG_FEW], True
+        elif self._reserve is None and seen >= WINDOW_BLOCKS:
+            self._reserve = sorted(list(self._used)[-WINDOW_BLOCKS:])[-1 - FEW]
+        if self._reserve is None:
+            return
+        used = sorted(list(self._used)[-SOON_BLOCKS:])[-1 - FEW]
+        self._most_used = max(self._most_used, used)
+        self._looks += 1
+        if used > self._reserve + max(THIN, margin // 2):
+            self._reserve = used
+        elif self._looks < SPARE_BLOCKS:
+            return
+        elif self._most_used < self._reserve - SLACK:
+            self._reserve = self._most_used
+        self._most_used = self._looks = 0
+
+
+def _off(excess: list[int]) -> int:
+    """Samples that a queue is off where the clocks shall have it, or 0.
+
+    Parameters
+    ----------
+    excess : levels of the last blocks above that, without lateness
+    """
+    last = excess[-CUT_BLOCKS:]
+    if len(last) == CUT_BLOCKS and max(last) < -THIN:
+        return max(last)
+    for blocks, slack in ((SOON_BLOCKS, SLACK), (WINDOW_BLOCKS, NEAR)):
+        if len(excess) >= blocks:
+            # Where the clocks differ it was elsewhere then: by how much is it off still?
+            off = max(min(0, *last), min(max(0, *last), int(median(excess[-blocks:]))))
+            if abs(off) > slack:
+                return off
+    return 0
+
+
+def _off_the_least(excess: list[int]) -> int:
+    """Samples that a queue is off its margin at the emptiest, or 0.
+
+    Parameters
+    ----------
+    excess : least levels of the last blocks above the margin
+    """
+    soon = excess[-SOON_BLOCKS:]
+    if len(soon) > FEW:
+        off = sorted(soon)[FEW]
+        if off < -THIN or (len(soon) == SOON_BLOCKS and off > EXCESS):
+            return off
+    # Where the device's clock is the slower one it always was shorter: by how much is it still?
+    short = min(0, *soon)
+    for blocks, few, slack in ((WINDOW_BLOCKS, FEW, SLACK), (LONG_BLOCKS, LONG_FEW, NEAR)):
+        if len(excess) >= blocks:
+            off = max(short, sorted(excess[-blocks:])[few])
+            if abs(off) > slack:
+                return off
+    return 0
