@@ -60,6 +60,7 @@ class QueueLevel:
         """Start anew, as after opening the streams."""
         self._used: deque[int] = deque(maxlen=LONG_BLOCKS)
         self._reserve: int | None = None
+        """Samples above the margin at which the queue is held, for lateness, once that is known."""
         self._settled = False
         self._most_used = self._looks = 0
         self.forget()
@@ -74,12 +75,6 @@ class QueueLevel:
         self._seen = 0
         self.usual = -UNSEEN
         """How empty the queue usually gets, the corrections counted in."""
-
-    @property
-    def reserve(self) -> int | None:
-        """Samples above the margin at which the queue is held, for lateness; None if it is not
-        held by the clocks."""
-        return self._reserve
 
     def arrived(self, age: int) -> None:
         """Sound arrived whose newest sample has this age (see :meth:`watch`)."""
@@ -105,8 +100,8 @@ class QueueLevel:
         if self._seen % BLOCK_HOPS:
             return False
         self._lowest.append(self._least)
-        recent = sorted(list(self._lowest)[-WINDOW_BLOCKS:])
         if len(self._lowest) >= KNOWN_BLOCKS:
+            recent = sorted(list(self._lowest)[-WINDOW_BLOCKS:])
             self.usual = recent[len(recent) // 2]
         if age is not None:
             self._by_the_clocks()
@@ -114,7 +109,11 @@ class QueueLevel:
         return True
 
     def _by_the_clocks(self) -> None:
-        """Where the level of a second ago was without lateness, and how much of it that took."""
+        """Where the level of a second ago was without lateness, and how much of it that took.
+
+        Level and age together tell when a hop will be played after it was recorded, however late
+        it is written; the age of what came soonest is what that would be with an empty queue.
+        """
         self._paths.append((self._least_path, self._least))
         self._soonest.append(self._least_age)
         soonest = min(self._soonest)

@@ -1,13 +1,12 @@
 """Keeps the output queue short for ever, without a click.
 
 Each underrun, stall and clock difference leaves sound standing in the queue to the virtual
-microphone. The pacer watches the least that stood there over the last seconds, but for the rare
-moments in which the machine was late, since those pass by themselves: what is never used is latency
-for nothing, and is taken out by playing 0.4 % faster; too thin a margin is thickened by playing
-0.4 % slower. What a server holds back of the microphone until a fragment is full counts as well:
-that may change with every loss, and latency with it. Only a gross excess, as after a stall, is cut
-out, with a cross-fade; and a queue that runs dry again and again, as it may after the start, is
-filled at once: its sound is broken already.
+microphone. The pacer has the queue watched (:mod:`pipedtln.stream.level`): what is more than
+lateness needs is latency for nothing, and is taken out by playing 0.4 % faster; too little is
+thickened by playing 0.4 % slower. What a server holds back of the microphone until a fragment is
+full counts as well: that may change with every loss, and latency with it. Only a gross excess, as
+after a stall, is cut out, with a cross-fade; and a queue that runs dry again and again, as it may
+after the start, is filled at once: its sound is broken already.
 """
 
 from __future__ import annotations

@@ -437,12 +437,12 @@ def calm_then_late(seconds: float) -> float:
 
 
 @pytest.mark.parametrize("period_ms", [5.33, 10.67, 21.33])
-def test_lateness_that_comes_and_goes_moves_no_latency_where_the_clocks_are_known(
+def test_lateness_that_comes_and_goes_moves_no_latency(
     period_ms: float,
 ) -> None:
     moved = {}
     for clocked in (True, False):
-        result = run(1500, period_ms=period_ms, lateness=calm_then_late, clocked=clocked)
+        result = run(780, period_ms=period_ms, lateness=calm_then_late, clocked=clocked)
         assert result.device.underruns == 0
         minutes = result.ways[2 * 60 * 125 :].reshape(-1, 60 * 125)
         moved[clocked] = np.ptp(np.median(minutes, axis=1)) / 16
@@ -453,7 +453,7 @@ def test_lateness_that_comes_and_goes_moves_no_latency_where_the_clocks_are_know
 
 @pytest.mark.parametrize("drift_ppm", [-300.0, 20.0, 300.0])
 def test_latency_is_the_same_all_the_time_where_clocks_differ(drift_ppm: float) -> None:
-    result = run(1500, drift_ppm=drift_ppm, lateness=calm_then_late)
+    result = run(780, drift_ppm=drift_ppm, lateness=calm_then_late)
     minutes = result.ways[2 * 60 * 125 :].reshape(-1, 60 * 125)
     spread = np.ptp(np.median(minutes, axis=1)) / 16
     print(f"{drift_ppm:+.0f} ppm: {spread:.2f} ms, underruns {result.device.underruns}")
