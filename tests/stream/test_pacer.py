@@ -436,17 +436,14 @@ def calm_then_late(seconds: float) -> float:
     return 2.5 if seconds % 360 >= 180 else 0.0
 
 
-@pytest.mark.parametrize("period_ms", [5.33, 10.67, 21.33])
-def test_lateness_that_comes_and_goes_moves_no_latency(
-    period_ms: float,
-) -> None:
+def test_lateness_that_comes_and_goes_moves_no_latency() -> None:
     moved = {}
     for clocked in (True, False):
-        result = run(780, period_ms=period_ms, lateness=calm_then_late, clocked=clocked)
+        result = run(780, lateness=calm_then_late, clocked=clocked)
         assert result.device.underruns == 0
         minutes = result.ways[2 * 60 * 125 :].reshape(-1, 60 * 125)
-        moved[clocked] = np.ptp(np.median(minutes, axis=1)) / 16
-    print(f"{period_ms} ms: medians of the minutes move by {moved}")
+        moved[clocked] = float(np.ptp(np.median(minutes, axis=1))) / 16
+    print(f"medians of the minutes move by {moved[True]:.2f} ms, without clocks {moved[False]:.2f}")
     assert moved[True] <= 0.7
     assert moved[False] > 1.5
 
