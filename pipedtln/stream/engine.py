@@ -271,7 +271,7 @@ class Engine:
             port.jump(gap)
             queued += gap
         self._queue_level += 0.02 * (queued - self._queue_level)
-        paced = self.pacer.pace(out, queued, ahead, port.held_back, age)
+        paced = self.pacer.pace(out, queued, ahead, port.held_back, age=age)
         if paced is not None:
             port.write(paced)
 

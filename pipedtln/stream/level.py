@@ -15,12 +15,14 @@ from statistics import median
 BLOCK_HOPS = 25
 """Hops (0.2 s) of which the least level is kept."""
 LONG_BLOCKS = 300
-"""Blocks (1 min) after which the queue is brought back to the margin from as little as
-:data:`NEAR`."""
+"""Blocks (1 min) whose lateness decides how much of the queue is for it; or, where no clock tells
+that, after which the queue is brought back to the margin from as little as :data:`NEAR`."""
 WINDOW_BLOCKS = 50
-"""Blocks (10 s) after which it is from :data:`SLACK`."""
+"""Blocks (10 s) after which it is from :data:`NEAR` by the clocks, without them from
+:data:`SLACK`."""
 SOON_BLOCKS = 20
-"""Blocks (4 s) after which it is, where it is far from it."""
+"""Blocks (4 s) after which it is from :data:`SLACK` by the clocks, without them where it is far
+off."""
 FEW, LONG_FEW = 2, 12
 """Blocks of a window, and of a minute, that may be emptier than the rest: a machine that is late
 once is soon back, and a queue made longer for that would be made shorter again afterwards."""

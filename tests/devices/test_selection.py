@@ -27,21 +27,15 @@ def ours_are_defaults(server: PrivateServer) -> None:
     """Make our devices, and make them the defaults, as setup --set-default does."""
     with connect(server.url) as connection:
         VirtualDevices(connection).ensure(server.SPEAKER)
-    make_defaults(server, MICROPHONE, SPEAKER)
-
-
-def make_defaults(server: PrivateServer, source: str, sink: str) -> None:
-    """Make them so, for those who connect from now on: others may miss it (see server_info)."""
-    with connect(server.url) as connection:
-        set_default_source(connection, source)
-        set_default_sink(connection, sink)
+    server.make_default(source=MICROPHONE, sink=SPEAKER)
 
 
 def test_auto_follows_the_defaults(server: PrivateServer) -> None:
     server.plug_microphone("other_mic")
     server.plug_speaker("other_speaker")
     for mic, speaker in (("other_mic", "other_speaker"), ("fake_mic", "fake_speaker")):
-        make_defaults(server, mic, speaker)
+        server.make_default(source=mic, sink=speaker)
+        # (Who is connected already may miss it, see server_info.)
         with connect(server.url) as pulse:
             # The previous choice counts only where the default cannot be used.
             assert choose_microphone(pulse, "auto", "fake_mic") == mic
@@ -58,7 +52,7 @@ def test_auto_never_takes_our_own_when_they_are_the_defaults(
     assert choose_reference(pulse) == SPEAKER_MONITOR
     server.plug_microphone("other_mic")
     server.plug_speaker("other_speaker")
-    make_defaults(server, MICROPHONE, SPEAKER)
+    server.make_default(source=MICROPHONE, sink=SPEAKER)
     with connect(server.url) as afterwards:
         for mic, speaker in (("other_mic", "other_speaker"), ("fake_mic", "fake_speaker")):
             assert choose_microphone(afterwards, previous=mic) == mic
@@ -141,7 +135,7 @@ def test_reference_can_be_pinned(server: PrivateServer, pulse: pulsectl.Pulse) -
     assert choose_reference(pulse, "channel:-1") is None
     with pytest.raises(DeviceError, match="loop"):
         choose_reference(pulse, OUTPUT)
-    make_defaults(server, MICROPHONE, OUTPUT)
+    server.make_default(sink=OUTPUT)
     with connect(server.url) as afterwards:
         assert choose_reference(afterwards) not in (None, OUTPUT_MONITOR)
 

@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -252,33 +253,11 @@ def test_hops_go_on_after_a_fault_of_ours(bench: Bench) -> None:
     assert bench.engine.voice.hops == 11
 
 
-class Clocked(OutputPacer):
-    """Keeps the ages it is told: of what arrived, and of each hop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.newest: list[int] = []
-        self.ages: list[int] = []
-
-    def arrived(self, age: int) -> None:
-        self.newest.append(age)
-        super().arrived(age)
-
-    def pace(
-        self,
-        hop: Block,
-        queued: int,
-        ahead: int = 0,
-        held_back: int = 0,
-        age: int | None = None,
-    ) -> Block | None:
-        assert age is not None
-        self.ages.append(age)
-        return super().pace(hop, queued, ahead, held_back, age)
-
-
-def test_pacer_is_told_by_the_clock_how_old_sound_is() -> None:
-    pacer, now = Clocked(), 0
+def test_pacer_is_told_by_the_clock_how_old_sound_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    pacer, now = OutputPacer(), 0
+    arrived, pace = Mock(wraps=pacer.arrived), Mock(wraps=pacer.pace)
+    monkeypatch.setattr(pacer, "arrived", arrived)
+    monkeypatch.setattr(pacer, "pace", pace)
     engine = Engine(Voice(FailOpen(None)), pacer=pacer, clock=lambda: now / SAMPLE_RATE)
     session = MemoryBackend().open(Route(mic="mic", out="out"), engine.wake)
     engine.start(session)
@@ -287,8 +266,9 @@ def test_pacer_is_told_by_the_clock_how_old_sound_is() -> None:
         now = when
         session.deliver(np.zeros(count, dtype=np.float32))
     engine.stop()
-    assert pacer.newest == [0, 10, 0]
-    assert pacer.ages == [0, 3 * HOP, 2 * HOP, HOP, 0]
+    assert [call.args for call in arrived.call_args_list] == [(0,), (10,), (0,)]
+    ages = [call.kwargs["age"] for call in pace.call_args_list]
+    assert ages == [0, 3 * HOP, 2 * HOP, HOP, 0]
 
 
 def test_second_start_is_refused() -> None:
