@@ -56,13 +56,14 @@ class QueueLevel:
     """
 
     def __init__(self) -> None:
+        self._reserve: int | None = None
+        """Samples above the margin at which the queue is held, for lateness, once that is known."""
         self.reset()
 
     def reset(self) -> None:
-        """Start anew, as after opening the streams."""
+        """Start anew, as after opening the streams, with what lateness needed before: the first
+        minute decides again."""
         self._used: deque[int] = deque(maxlen=LONG_BLOCKS)
-        self._reserve: int | None = None
-        """Samples above the margin at which the queue is held, for lateness, once that is known."""
         self._settled = False
         self._most_used = self._looks = 0
         self.forget()
@@ -139,15 +140,16 @@ class QueueLevel:
 
     def _learn(self, margin: int) -> None:
         """What lateness needs: as much as it used of the first ten seconds, then of the first
-        minute; more at once, less after five minutes. But for a few blocks, as always."""
+        minute; more where it lasts, less after five minutes. But for a few blocks, as always."""
         seen = len(self._used)
         if not self._settled and seen == LONG_BLOCKS:
             self._reserve, self._settled = sorted(self._used)[-1 - LONG_FEW], True
         elif self._reserve is None and seen >= WINDOW_BLOCKS:
             self._reserve = sorted(list(self._used)[-WINDOW_BLOCKS:])[-1 - FEW]
-        if self._reserve is None:
+        if self._reserve is None or seen <= LONG_FEW:
             return
-        used = sorted(list(self._used)[-SOON_BLOCKS:])[-1 - FEW]
+        # (One late second does not last: what it breaks is broken, and it would be paid for long.)
+        used = sorted(self._used)[-1 - LONG_FEW]
         self._most_used = max(self._most_used, used)
         self._looks += 1
         if used > self._reserve + max(THIN, margin // 2):

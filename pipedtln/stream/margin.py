@@ -1,13 +1,15 @@
 """How much sound stands ready in the output queue: what lateness has shown to be of use, no more.
 
 All of it is latency, paid all the time, and used in moments. So a single underrun moves nothing; a
-second one within a minute asks for as much as would have covered both, at once rather than click by
-click, and for nothing where no margin would do. It is given back by halves, but for what lateness
-has used of it meanwhile: a machine that is late again and again keeps its margin, and is not put
-to the test every few minutes.
+second one within a minute asks for as much as would have covered all of that minute but the worst,
+at once rather than click by click, and for nothing where no margin would do. It is given back by
+halves, but for what lateness has used of it meanwhile: a machine that is late again and again keeps
+its margin, and is not put to the test every few minutes.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from pipedtln.processor import HOP
 
@@ -24,7 +26,8 @@ latency would be paid all the time."""
 LOWER_HOPS = 37_500
 """Hops (5 min) without underrun after which half of what underruns added is taken away again, if it
 was of no use: each trial of a thinner margin may be heard. Nothing heard is as calm as that."""
-_LONG_AGO = -(1 << 30)
+OWN_HOPS = 25
+"""Hops (0.2 s) of which an underrun may be told late: their lateness is its own."""
 
 
 def least_margin(period: int) -> int:
@@ -59,46 +62,54 @@ class Margin:
         self._least = least
         self.samples = least + _halved(added, idle_hops // LOWER_HOPS)
         self._now = 0
-        self._dry_at = _LONG_AGO
-        self._again = False
-        self._used = self._used_before = 0
-        self._wanted = 0
         self._calm_from = 0
+        self._used = 0
+        self._recent: deque[int] = deque(maxlen=OWN_HOPS)
+        """Lateness of the last hops, which may turn out to be an underrun's."""
+        self._own = 0
+        """Lateness of the last underrun."""
+        self._dry_at: int | None = None
+        self._asked: deque[tuple[int, int]] = deque()
+        """When the underruns of the last minute came, and the margins that would have covered."""
 
     def underrun(self) -> None:
         """The queue ran dry. What runs dry within :data:`AGAIN_HOPS` of that is part of it."""
-        if self._now - self._dry_at <= AGAIN_HOPS:
-            return
-        self._again = self._now - self._dry_at <= LATELY_HOPS
-        self._dry_at = self._now
-        # From here on that of this underrun.
-        self._used_before, self._used = self._used, 0
+        if self._dry_at is None:
+            self._dry_at = self._now
+            self._own = max(0, max(self._recent, default=0))
+            self._recent.clear()
 
     def hop(self, late: int) -> None:
         """A hop has come ``late`` samples later than usual."""
         self._now += 1
-        self._used = max(self._used, late)
-        since = self._now - self._dry_at
-        if since == AGAIN_HOPS + 1:
-            self._decide()
-        elif since > AGAIN_HOPS and self._now - self._calm_from >= LOWER_HOPS:
+        if self._dry_at is not None:
+            self._own = max(self._own, late)
+            if self._now - self._dry_at > AGAIN_HOPS:
+                self._decide(self._dry_at)
+                self._dry_at = None
+            return
+        if len(self._recent) == OWN_HOPS:
+            self._used = max(self._used, self._recent[0])
+        self._recent.append(late)
+        if self._now - self._calm_from >= LOWER_HOPS:
             self._lower()
 
-    def _decide(self) -> None:
+    def _decide(self, dry_at: int) -> None:
         """Raise the margin for the last underrun, all of which has been seen, or leave it."""
-        wanted, before = self._used + RAISE, self._wanted
-        self._wanted = wanted
-        most = self._least + self._more
-        if wanted > most:
-            # As if it had not been: no margin would have helped, so it tells nothing of this one.
-            self._used = self._used_before
-        else:
+        while self._asked and dry_at - self._asked[0][0] > LATELY_HOPS:
+            self._asked.popleft()
+        wanted, most = self._own + RAISE, self._least + self._more
+        self._asked.append((dry_at, wanted))
+        if wanted <= most:
+            # (For one that no margin would have covered the calm goes on.)
             self._used = 0
             self._calm_from = self._now
-        both = min(wanted, before)
-        if self._again and both <= most:
+        but_the_worst = sorted(samples for _, samples in self._asked)[:-1]
+        covering = max((samples for samples in but_the_worst if samples <= most), default=0)
+        if covering:
             # Where it had not been late by as much, the server has its own reasons.
-            self.samples = min(most, both if both > self.samples else self.samples + RAISE)
+            raised = covering if covering > self.samples else self.samples + RAISE
+            self.samples = min(most, raised)
 
     def _lower(self) -> None:
         """Take away half of what was added, but not what has been used."""

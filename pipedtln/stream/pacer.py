@@ -3,10 +3,11 @@
 Each underrun, stall and clock difference leaves sound standing in the queue to the virtual
 microphone. The pacer has the queue watched (:mod:`pipedtln.stream.level`): what is more than
 lateness needs is latency for nothing, and is taken out by playing 0.4 % faster; too little is
-thickened by playing 0.4 % slower. What a server holds back of the microphone until a fragment is
-full counts as well: that may change with every loss, and latency with it. Only a gross excess, as
-after a stall, is cut out, with a cross-fade; and a queue that runs dry again and again, as it may
-after the start, is filled at once: its sound is broken already.
+thickened by playing 0.4 % slower, or 0.8 % where it is as thin as after the microphone lost sound.
+What a server holds back of the microphone until a fragment is full counts as well: that may change
+with every loss, and latency with it. Only a gross excess, as after a stall, is cut out, with a
+cross-fade; and a queue that runs dry again and again, as it may after the start, is filled at once:
+its sound is broken already.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipedtln.processor import HOP, Block
-from pipedtln.stream.level import SLACK, QueueLevel
+from pipedtln.stream.level import SLACK, THIN, QueueLevel
 from pipedtln.stream.margin import AGAIN_HOPS, Margin
 from pipedtln.stream.resample import DriftResampler
 
@@ -29,6 +30,9 @@ FASTER = ((127, 256 / 255), (128, 256 / 255))
 """Outputs and speed of the two hops that take one sample out: 7 cents, which no voice betrays."""
 SLOWER = ((128, 256 / 257), (129, 256 / 257))
 """The same for the two hops that put one sample in."""
+SLOWEST = (129, 128 / 129)
+"""The same for one hop that puts one sample in: 13 cents, where the queue is so thin that the next
+late hop would be heard."""
 MOST_AT_ONCE = 160
 """Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
 
@@ -49,6 +53,7 @@ class OutputPacer:
         self._out = np.zeros(2 * HOP, dtype=np.float32)
         self._rise = np.linspace(1 / HOP, 1, HOP, dtype=np.float32)
         self._before_cut = np.zeros(HOP, dtype=np.float32)
+        self._period = HOP
         self._level = QueueLevel()
         self._blend = np.zeros(HOP, dtype=np.float32)
         self.dropped = 0
@@ -62,19 +67,22 @@ class OutputPacer:
     delay_samples = DriftResampler.delay_samples
 
     def reset(self, period: int = HOP, idle_hops: int = 0) -> None:
-        """Start anew, as after opening the streams, but for what the margin has learnt.
+        """Start anew, as after opening the streams, but for what has been learnt of lateness.
 
         Parameters
         ----------
         period : samples that arrive at a time
         idle_hops : hops since the last one that was paced
         """
-        self._period = period
         self._most_excess = max(CUT, period)
         self._margin.reset(period, idle_hops)
-        self._level.reset()
+        if period == self._period:
+            self._level.reset()
+        else:
+            self._level = QueueLevel()
+        self._period = period
         self._owed = 0
-        self._second = False
+        self._second = self._hurried = False
         self._cut = 0
         self._lasting = 0
         self._most_held_back = 0
@@ -190,12 +198,16 @@ class OutputPacer:
         self._resampler.push(hop)
         count, speed = len(hop), 1.0
         if self._owed:
-            count, speed = (FASTER if self._owed > 0 else SLOWER)[self._second]
-            if self._second:
+            if self._hurried:
+                (count, speed), whole = SLOWEST, True
+            else:
+                pair = FASTER if self._owed > 0 else SLOWER
+                (count, speed), whole = pair[self._second], self._second
+            if whole:
                 change = 1 if self._owed > 0 else -1
                 self._owed -= change
                 self.corrected += change
-            self._second = not self._second
+            self._second = not whole
         out = self._out[:count]
         self._resampler.pull(out, speed)
         return out
@@ -209,6 +221,7 @@ class OutputPacer:
             return
         off = self._level.astray(self.margin, self.corrected)
         self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, off))
+        self._hurried = off < -THIN
 
     def _cross_fade(self, hop: Block) -> Block:
         self._fade_in = False

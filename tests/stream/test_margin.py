@@ -57,6 +57,31 @@ def test_a_long_stall_between_leaves_what_the_others_need() -> None:
     assert margin.samples == 220 + RAISE
 
 
+def test_lateness_just_before_an_underrun_is_told_is_its_own() -> None:
+    margin = Margin(MORE)
+    for _ in range(2):
+        margin.hop(300)
+        hops(margin, 0.1)
+        dry(margin, 0, 20)
+    assert margin.samples == 300 + RAISE
+
+
+def test_lateness_long_before_an_underrun_is_not_its_own() -> None:
+    margin = Margin(MORE)
+    for _ in range(2):
+        margin.hop(300)
+        hops(margin, 1)
+        dry(margin, 0, 20)
+    assert margin.samples == LEAST + RAISE
+
+
+def test_all_underruns_of_a_minute_but_the_worst_are_covered() -> None:
+    margin = Margin(MORE)
+    for late in (400, 100, 300):
+        dry(margin, late, 15)
+    assert margin.samples == 300 + RAISE
+
+
 def test_margin_never_exceeds_what_may_be_added() -> None:
     margin = Margin(MORE)
     for _ in range(200):
