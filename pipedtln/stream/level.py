@@ -15,27 +15,22 @@ from statistics import median
 BLOCK_HOPS = 25
 """Hops (0.2 s) of which the least level is kept."""
 LONG_BLOCKS = 300
-"""Blocks (1 min) whose lateness decides how much of the queue is for it; or, where no clock tells
-that, after which the queue is brought back to the margin from as little as :data:`NEAR`."""
+"""Blocks (1 min) whose lateness decides how much of the queue is for it."""
 WINDOW_BLOCKS = 50
-"""Blocks (10 s) after which it is from :data:`NEAR` by the clocks, without them from
-:data:`SLACK`."""
+"""Blocks (10 s) after which a queue is moved by as little as :data:`NEAR`."""
 SOON_BLOCKS = 20
-"""Blocks (4 s) after which it is from :data:`SLACK` by the clocks, without them where it is far
-off."""
+"""Blocks (4 s) after which it is moved by as little as :data:`SLACK`."""
 FEW, LONG_FEW = 2, 12
-"""Blocks of a window, and of a minute, that may be emptier than the rest: a machine that is late
-once is soon back, and a queue made longer for that would be made shorter again afterwards."""
+"""Blocks of a window or less, and of a minute, that may be later than the rest: a machine that is
+late once is soon back, and a queue made longer for that would be made shorter again afterwards."""
 CUT_BLOCKS = 3
-"""Blocks (0.6 s) over which a great excess must last to be cut out, or a queue that is thin by the
-clocks to be made longer."""
+"""Blocks (0.6 s) over which a great excess must last to be cut out, or a queue that is thin to be
+made longer."""
 THIN = 48
-"""Samples (3 ms) under the margin at which a queue is too thin to wait at all."""
-EXCESS = 96
-"""Samples (6 ms) above it that are far from it."""
+"""Samples (3 ms) too few at which a queue is too thin to wait at all."""
 SLACK = 48
-"""Samples (3 ms) off the margin that are left alone at first: the level moves by as much between a
-network that is quick and one that is not."""
+"""Samples (3 ms) that are left alone at first: the level moves by as much between a network that is
+quick and one that is not."""
 NEAR = 8
 """Samples (0.5 ms) that are always left alone."""
 KNOWN_BLOCKS = 5
@@ -64,13 +59,14 @@ class QueueLevel:
         """Start anew, as after opening the streams, with what lateness needed before: the first
         minute decides again."""
         self._used: deque[int] = deque(maxlen=LONG_BLOCKS)
-        self._settled = False
+        self._learnt = 0 if self._reserve is None else WINDOW_BLOCKS
+        """Blocks by which the reserve was decided."""
         self._most_used = self._looks = 0
         self.forget()
 
     def forget(self) -> None:
         """Where the queue was seen no longer holds; how late hops are does."""
-        self._lowest: deque[int] = deque(maxlen=LONG_BLOCKS)
+        self._lowest: deque[int] = deque(maxlen=WINDOW_BLOCKS)
         self._soonest: deque[int] = deque(maxlen=SOONEST_BLOCKS)
         self._paths: deque[tuple[int, int]] = deque(maxlen=SOONEST_BLOCKS)
         self._even: deque[int] = deque(maxlen=WINDOW_BLOCKS)
@@ -83,13 +79,13 @@ class QueueLevel:
         """Sound arrived whose newest sample has this age (see :meth:`watch`)."""
         self._least_age = min(self._least_age, age)
 
-    def watch(self, level: int, corrected: int, age: int | None = None) -> bool:
+    def watch(self, level: int, corrected: int, age: int = 0) -> bool:
         """Note the level before a hop.
 
         Parameters
         ----------
         age : samples since the hop's newest was recorded, by the clock, give or take what is the
-            same for all; None where it is not known
+            same for all; where that is not known, none is late
 
         Returns
         -------
@@ -97,17 +93,15 @@ class QueueLevel:
             Whether this was the last of a block: then look at it.
         """
         self._least = min(self._least, level + corrected)
-        if age is not None:
-            self._least_path = min(self._least_path, level + corrected + age)
+        self._least_path = min(self._least_path, level + corrected + age)
+        self._least_age = min(self._least_age, age)
         self._seen += 1
         if self._seen % BLOCK_HOPS:
             return False
         self._lowest.append(self._least)
         if len(self._lowest) >= KNOWN_BLOCKS:
-            recent = sorted(list(self._lowest)[-WINDOW_BLOCKS:])
-            self.usual = recent[len(recent) // 2]
-        if age is not None:
-            self._by_the_clocks()
+            self.usual = sorted(self._lowest)[len(self._lowest) // 2]
+        self._by_the_clocks()
         self._least = self._least_path = self._least_age = UNSEEN
         return True
 
@@ -119,11 +113,11 @@ class QueueLevel:
         """
         self._paths.append((self._least_path, self._least))
         self._soonest.append(self._least_age)
-        soonest = min(self._soonest)
-        if len(self._soonest) == SOONEST_BLOCKS and soonest < UNSEEN:
+        if len(self._soonest) == SOONEST_BLOCKS:
             path, least = self._paths[0]
-            self._even.append(path - soonest)
-            self._used.append(path - soonest - least)
+            even = path - min(self._soonest)
+            self._even.append(even)
+            self._used.append(even - least)
 
     def lasting(self, wanted: int) -> int:
         """Samples above the wanted level that were there throughout the last blocks."""
@@ -133,19 +127,18 @@ class QueueLevel:
     def astray(self, margin: int, corrected: int) -> int:
         """Samples that the queue is off, and has been for long enough to be moved, or 0."""
         self._learn(margin)
-        wanted = margin + corrected
         if self._reserve is None:
-            return _off_the_least([least - wanted for least in self._lowest])
-        return _off([even - wanted - self._reserve for even in self._even])
+            return 0
+        wanted = margin + corrected + self._reserve
+        return _off([even - wanted for even in self._even])
 
     def _learn(self, margin: int) -> None:
-        """What lateness needs: as much as it used of the first ten seconds, then of the first
-        minute; more where it lasts, less after five minutes. But for a few blocks, as always."""
+        """What lateness needs: as much as it used of the first seconds, then of the first minute;
+        more where it lasts, less after five minutes. But for a few blocks, as always."""
         seen = len(self._used)
-        if not self._settled and seen == LONG_BLOCKS:
-            self._reserve, self._settled = sorted(self._used)[-1 - LONG_FEW], True
-        elif self._reserve is None and seen >= WINDOW_BLOCKS:
-            self._reserve = sorted(list(self._used)[-WINDOW_BLOCKS:])[-1 - FEW]
+        for blocks, few in ((SOON_BLOCKS, FEW), (WINDOW_BLOCKS, FEW), (LONG_BLOCKS, LONG_FEW)):
+            if self._learnt < blocks <= seen:
+                self._reserve, self._learnt = sorted(self._used)[-1 - few], blocks
         if self._reserve is None or seen <= LONG_FEW:
             return
         # (One late second does not last: what it breaks is broken, and it would be paid for long.)
@@ -162,7 +155,7 @@ class QueueLevel:
 
 
 def _off(excess: list[int]) -> int:
-    """Samples that a queue is off where the clocks shall have it, or 0.
+    """Samples that a queue is off where it shall be, or 0.
 
     Parameters
     ----------
@@ -175,28 +168,6 @@ def _off(excess: list[int]) -> int:
         if len(excess) >= blocks:
             # Where the clocks differ it was elsewhere then: by how much is it off still?
             off = max(min(0, *last), min(max(0, *last), int(median(excess[-blocks:]))))
-            if abs(off) > slack:
-                return off
-    return 0
-
-
-def _off_the_least(excess: list[int]) -> int:
-    """Samples that a queue is off its margin at the emptiest, or 0.
-
-    Parameters
-    ----------
-    excess : least levels of the last blocks above the margin
-    """
-    soon = excess[-SOON_BLOCKS:]
-    if len(soon) > FEW:
-        off = sorted(soon)[FEW]
-        if off < -THIN or (len(soon) == SOON_BLOCKS and off > EXCESS):
-            return off
-    # Where the device's clock is the slower one it always was shorter: by how much is it still?
-    short = min(0, *soon)
-    for blocks, few, slack in ((WINDOW_BLOCKS, FEW, SLACK), (LONG_BLOCKS, LONG_FEW, NEAR)):
-        if len(excess) >= blocks:
-            off = max(short, sorted(excess[-blocks:])[few])
             if abs(off) > slack:
                 return off
     return 0

@@ -1,10 +1,10 @@
 """How much sound stands ready in the output queue: what lateness has shown to be of use, no more.
 
-All of it is latency, paid all the time, and used in moments. So a single underrun moves nothing; a
-second one within a minute asks for as much as would have covered all of that minute but the worst,
-at once rather than click by click, and for nothing where no margin would do. It is given back by
-halves, but for what lateness has used of it meanwhile: a machine that is late again and again keeps
-its margin, and is not put to the test every few minutes.
+All of it is latency, paid all the time, and used in moments. So one underrun moves nothing, nor do
+two; a third one within five minutes asks for as much as would have covered all of them but the
+worst, at once rather than click by click, and for nothing where no margin would do. It is given
+back by halves, but for what lateness has used of it meanwhile: a machine that is late again and
+again keeps its margin, and is not put to the test every few minutes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ too thin rather than a machine that was busy once."""
 RAISE = 48
 """Samples (3 ms) by which a margin is longer than the lateness that it covers; and that are added
 where a queue runs dry though nothing was late by as much."""
-LATELY_HOPS = 7_500
-"""Hops (1 min) in which a second underrun shows a margin that is too thin. A machine that is late
-less often than that is heard seldom, and by how much it will be the next time nobody knows: more
-latency would be paid all the time."""
+FEW, LATELY_HOPS = 2, 37_500
+"""Underruns that may come within so many hops (5 min): one more shows a margin that is too thin. A
+machine that is late less often than that is heard seldom, and by how much it will be the next time
+nobody knows: more latency would be paid all the time."""
 LOWER_HOPS = 37_500
 """Hops (5 min) without underrun after which half of what underruns added is taken away again, if it
 was of no use: each trial of a thinner margin may be heard. Nothing heard is as calm as that."""
@@ -70,7 +70,7 @@ class Margin:
         """Lateness of the last underrun."""
         self._dry_at: int | None = None
         self._asked: deque[tuple[int, int]] = deque()
-        """When the underruns of the last minute came, and the margins that would have covered."""
+        """When the underruns of late came, and the margins that would have covered them."""
 
     def underrun(self) -> None:
         """The queue ran dry. What runs dry within :data:`AGAIN_HOPS` of that is part of it."""
@@ -104,6 +104,8 @@ class Margin:
             # (For one that no margin would have covered the calm goes on.)
             self._used = 0
             self._calm_from = self._now
+        if len(self._asked) <= FEW:
+            return
         but_the_worst = sorted(samples for _, samples in self._asked)[:-1]
         covering = max((samples for samples in but_the_worst if samples <= most), default=0)
         if covering:

@@ -3,11 +3,10 @@
 Each underrun, stall and clock difference leaves sound standing in the queue to the virtual
 microphone. The pacer has the queue watched (:mod:`pipedtln.stream.level`): what is more than
 lateness needs is latency for nothing, and is taken out by playing 0.4 % faster; too little is
-thickened by playing 0.4 % slower, or 0.8 % where it is as thin as after the microphone lost sound.
-What a server holds back of the microphone until a fragment is full counts as well: that may change
-with every loss, and latency with it. Only a gross excess, as after a stall, is cut out, with a
-cross-fade; and a queue that runs dry again and again, as it may after the start, is filled at once:
-its sound is broken already.
+thickened by playing 0.4 % slower. What a server holds back of the microphone until a fragment is
+full counts as well: that may change with every loss, and latency with it. Only a gross excess, as
+after a stall, is cut out, with a cross-fade; and a queue that runs dry again and again, as it may
+after the start, is filled at once: its sound is broken already.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipedtln.processor import HOP, Block
-from pipedtln.stream.level import SLACK, THIN, QueueLevel
+from pipedtln.stream.level import SLACK, QueueLevel
 from pipedtln.stream.margin import AGAIN_HOPS, Margin
 from pipedtln.stream.resample import DriftResampler
 
@@ -30,9 +29,6 @@ FASTER = ((127, 256 / 255), (128, 256 / 255))
 """Outputs and speed of the two hops that take one sample out: 7 cents, which no voice betrays."""
 SLOWER = ((128, 256 / 257), (129, 256 / 257))
 """The same for the two hops that put one sample in."""
-SLOWEST = (129, 128 / 129)
-"""The same for one hop that puts one sample in: 13 cents, where the queue is so thin that the next
-late hop would be heard."""
 MOST_AT_ONCE = 160
 """Samples (10 ms) that one correction may move, in 2.5 s; then the queue is looked at again."""
 
@@ -82,7 +78,7 @@ class OutputPacer:
             self._level = QueueLevel()
         self._period = period
         self._owed = 0
-        self._second = self._hurried = False
+        self._second = False
         self._cut = 0
         self._lasting = 0
         self._most_held_back = 0
@@ -152,7 +148,7 @@ class OutputPacer:
         queued: int,
         ahead: int = 0,
         held_back: int = 0,
-        age: int | None = None,
+        age: int = 0,
     ) -> Block | None:
         """Adapt one hop.
 
@@ -164,7 +160,7 @@ class OutputPacer:
         held_back : samples of the microphone that the server holds back at the least: where it
             were more, as it has been, the queue would be as much shorter now
         age : samples since the hop's newest was recorded, by the clock, give or take what is the
-            same for all hops and for :meth:`arrived`; None where nobody knows
+            same for all hops and for :meth:`arrived`; where nobody knows, none is late
 
         Returns
         -------
@@ -198,21 +194,17 @@ class OutputPacer:
         self._resampler.push(hop)
         count, speed = len(hop), 1.0
         if self._owed:
-            if self._hurried:
-                (count, speed), whole = SLOWEST, True
-            else:
-                pair = FASTER if self._owed > 0 else SLOWER
-                (count, speed), whole = pair[self._second], self._second
-            if whole:
+            count, speed = (FASTER if self._owed > 0 else SLOWER)[self._second]
+            if self._second:
                 change = 1 if self._owed > 0 else -1
                 self._owed -= change
                 self.corrected += change
-            self._second = not whole
+            self._second = not self._second
         out = self._out[:count]
         self._resampler.pull(out, speed)
         return out
 
-    def _watch(self, level: int, age: int | None) -> None:
+    def _watch(self, level: int, age: int) -> None:
         """Note the level; look at it once per block."""
         if not self._level.watch(level, self.corrected, age):
             return
@@ -221,7 +213,6 @@ class OutputPacer:
             return
         off = self._level.astray(self.margin, self.corrected)
         self._owed = max(-MOST_AT_ONCE, min(MOST_AT_ONCE, off))
-        self._hurried = off < -THIN
 
     def _cross_fade(self, hop: Block) -> Block:
         self._fade_in = False

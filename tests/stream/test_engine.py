@@ -190,16 +190,14 @@ def test_tap_hears_from_its_adding_to_its_removal(bench: Bench) -> None:
     assert recorder.sound().shape[1] == len(silence)
 
 
-def test_second_underrun_within_a_minute_raises_the_margin(bench: Bench) -> None:
+def test_third_underrun_within_minutes_raises_the_margin(bench: Bench) -> None:
     bench.play(tone(50 * HOP))
     before = bench.engine.report().margin_ms
-    bench.session.take(2000)
-    bench.play(tone(60 * HOP))
-    assert bench.session.underruns == 1
-    assert bench.engine.report().margin_ms == before
-    bench.session.take(2000)
-    bench.play(tone(60 * HOP))
-    assert bench.session.underruns == 2
+    for underruns in (1, 2, 3):
+        assert bench.engine.report().margin_ms == before
+        bench.session.take(2000)
+        bench.play(tone(60 * HOP))
+        assert bench.session.underruns == underruns
     assert bench.engine.report().margin_ms > before
 
 
