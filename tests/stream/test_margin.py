@@ -66,22 +66,14 @@ def test_a_long_stall_between_leaves_what_the_others_need() -> None:
     assert margin.samples == 220 + RAISE
 
 
-def test_lateness_just_before_an_underrun_is_told_is_its_own() -> None:
+@pytest.mark.parametrize(("before_s", "covered"), [(0.1, 300), (1, LEAST)])
+def test_lateness_just_before_an_underrun_is_told_is_its_own(before_s: float, covered: int) -> None:
     margin = Margin(MORE)
     for _ in range(3):
         margin.hop(300)
-        hops(margin, 0.1)
+        hops(margin, before_s)
         dry(margin, 0, 20)
-    assert margin.samples == 300 + RAISE
-
-
-def test_lateness_long_before_an_underrun_is_not_its_own() -> None:
-    margin = Margin(MORE)
-    for _ in range(3):
-        margin.hop(300)
-        hops(margin, 1)
-        dry(margin, 0, 20)
-    assert margin.samples == LEAST + RAISE
+    assert margin.samples == covered + RAISE
 
 
 def test_margin_never_exceeds_what_may_be_added() -> None:
