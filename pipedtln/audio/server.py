@@ -108,7 +108,9 @@ def server_info(pulse: pulsectl.Pulse) -> ServerInfo:
 
     PipeWire does not tell those who are connected of a default that changes in the moment in which
     another client connects (``pending`` in its module-metadata, 0.3.65 to 1.6); what was missed
-    so stays missed. See :func:`server_info_anew`.
+    so stays missed. Where that client goes before the session manager has answered for it, as one
+    may that came while WirePlumber started, nobody who is connected is told of any further default
+    until WirePlumber starts anew. See :func:`server_info_anew`.
 
     Raises
     ------

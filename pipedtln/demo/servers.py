@@ -331,12 +331,21 @@ class PrivatePipeWire(PrivateServer):
 
     def _start_server(self) -> None:
         self._start_process("pipewire", ["pipewire"], self.runtime_dir / "pipewire-0")
+        # A client that goes before WirePlumber has answered for it leaves the server telling
+        # nobody of changed defaults, see `pipedtln.audio.server.server_info`. So there is none
+        # before WirePlumber can answer, but for this one, which stays.
+        self._processes.log("pw-metadata").unlink(missing_ok=True)
+        self._start_process("pw-metadata", ["pw-metadata", "-m"])
         self._start_process("wireplumber", ["wireplumber"])
+        if not wait_until(lambda: "Found" in self.log("pw-metadata"), timeout=10.0):
+            raise ServerError(
+                f"WirePlumber did not start: {self._processes.log_tail('wireplumber')}"
+            )
         self._start_process("pipewire-pulse", ["pipewire-pulse"], self.socket)
 
     def _wait_for_policy(self) -> None:
         # Until WirePlumber has named default devices for the first time, pipewire-pulse guesses
-        # them, and a wish of ours is refused or lost.
+        # them, and a wish of ours is refused or lost. Who is connected may miss it.
         def decided() -> bool:
             told = subprocess.run(
                 ["pw-metadata"], env=self.env, capture_output=True, text=True, check=False
@@ -347,9 +356,10 @@ class PrivatePipeWire(PrivateServer):
             raise ServerError(
                 f"WirePlumber chose no default device: {self._processes.log_tail('wireplumber')}"
             )
+        self._processes.stop("pw-metadata")
 
     def _end_server(self, number: signal.Signals) -> None:
-        for role in reversed(self.DAEMONS):
+        for role in ("pw-metadata", *reversed(self.DAEMONS)):
             self._processes.stop(role, number=number)
         for name in ("pipewire-0.lock", "pipewire-0"):
             with contextlib.suppress(OSError):

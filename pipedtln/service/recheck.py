@@ -1,8 +1,9 @@
 """When to ask PipeWire anew for its defaults, because it may have left a change out.
 
 PipeWire does not tell its clients of a default that changes in the moment in which another client
-connects, and they never learn of it. A new connection does. To make one in that very moment would
-do the same to others, so it waits until the policy daemon has had its say.
+connects, and they never learn of it; nor of any other, where that client was gone before the policy
+daemon had answered for it. A new connection does. To make one in that very moment would do the same
+to others, so it waits until the policy daemon has had its say.
 """
 
 from __future__ import annotations
