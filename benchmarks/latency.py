@@ -24,6 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy.signal import butter, correlate, resample_poly, sosfilt
 
+from benchmarks.priorities import as_on_a_desktop
 from benchmarks.recorders import in_memory, prompt_recorder
 from pipedtln.audio.api import PERIODS
 from pipedtln.demo.bridge import MICROPHONE, running_bridge
@@ -118,6 +119,10 @@ class Arrivals:
         if not near:
             raise AssertionError(f"nobody looked when sample {sample} arrived")
         return min(now - count / SAMPLE_RATE for count, now in near) + sample / SAMPLE_RATE
+
+    def seconds(self, at_s: float) -> float:
+        """Where in the first recording that moment is, in seconds."""
+        return self.sample(0, at_s) / SAMPLE_RATE
 
     def sample(self, which: int, at_s: float) -> int:
         """Number of the sample that arrived then: the inverse of :meth:`arrival_s`."""
@@ -265,7 +270,7 @@ def main() -> None:
         for backend in wanted.backend
         if backend == "pulse" or kind == "pipewire"
     ]
-    with Progress() as progress, tempfile.TemporaryDirectory() as logs:
+    with as_on_a_desktop(), Progress() as progress, tempfile.TemporaryDirectory() as logs:
         task = progress.add_task("measuring", total=len(runs))
         for kind, setting, backend in runs:
             table.add_row(*measure(kind, setting, backend, 60 * wanted.minutes, Path(logs)))

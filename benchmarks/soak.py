@@ -34,8 +34,12 @@ from benchmarks.latency import (
     lag,
     locate,
 )
+from benchmarks.priorities import as_on_a_desktop
 from benchmarks.recorders import in_memory, prompt_recorder
+from benchmarks.stalls import STALL_S, watched_stalls
 from pipedtln.audio.api import PERIODS
+from pipedtln.control.client import BridgeClient
+from pipedtln.control.client import ask as ask_bridge
 from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
 from pipedtln.demo.conversation import sentences
 from pipedtln.processor import SAMPLE_RATE
@@ -53,6 +57,8 @@ MOST_LOST = 2 * SAMPLE_RATE
 """Samples that may go lost at once and are found: after eleven seconds the voice says the same."""
 GROSS_SLIP = 320
 """Samples (20 ms): two periods of a low voice, and from where on the pacer cuts instead."""
+LOOK_S = 1
+"""Seconds after which it is asked for underruns."""
 WARM_S = 60.0
 """Seconds after which memory is looked at first: all networks have been used by then."""
 DRIFT_GOAL_MS, GROWTH_GOAL_MB = 2.0, 1.0
@@ -65,10 +71,15 @@ class Soak:
     found: list[Found] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
+    realtime: bool = False
+    """Whether the bridge got real-time priority."""
     queue_ms: list[float] = field(default_factory=list)
     slips: list[float] = field(default_factory=list)
     bystander_slips: list[float] = field(default_factory=list)
-    underruns: int = 0
+    dry: list[float] = field(default_factory=list)
+    """When there were underruns, a second later at the most."""
+    stalls: list[tuple[float, float]] = field(default_factory=list)
+    """When (s) and how long (s) the machine itself stood still."""
     bypassed_hops: int = 0
     dropped_hops: int = 0
 
@@ -88,6 +99,27 @@ class Soak:
             float(np.median([one.delay_ms for one in part]))
             for part in np.array_split(np.array(self.found, object), 6)
         ]
+
+    def around(self, at: float) -> str:
+        """A slip's second, latencies (ms) of the two before and after it, stalls (ms) meanwhile."""
+        before = [one.delay_ms for one in self.found if at - 2 <= one.at_s < at]
+        after = [one.delay_ms for one in self.found if at < one.at_s <= at + 2]
+        old, new = (np.median(part) if part else np.nan for part in (before, after))
+        stalls = "+".join(f"{late:.0f}" for late in self.stalled(at - 1.0, at + 1.0))
+        return f"{at:.0f} s ({old:.1f} to {new:.1f}; {stalls or 'no stall'})"
+
+    def stalled(self, begin: float, end: float) -> list[float]:
+        """Lengths (ms) of the machine's stalls between two seconds of the run, longest first."""
+        found = [1000 * late for at, late in self.stalls if begin <= at + late and at <= end]
+        return sorted(found, reverse=True)
+
+    def told_stalls(self) -> str:
+        """Their number, how many seconds had one, and the longest."""
+        if not self.stalls:
+            return "none"
+        seconds = len({int(at) for at, _ in self.stalls})
+        longest = max(late for _, late in self.stalls)
+        return f"{len(self.stalls)}, in {seconds} seconds; the longest {1000 * longest:.0f} ms"
 
     @property
     def growth_mb(self) -> float:
@@ -184,10 +216,11 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
     """Run it; ``options`` are the service's own."""
     result = Soak()
     near, far = conversation()
-    times = minutes + 1
+    times = minutes + 2
     with (
         SERVERS[kind](inside=in_memory()) as server,
         running_bridge(server, "auto", log, lambda _a, _b: None, *options) as ask,
+        watched_stalls() as stalls,
         Progress() as progress,
     ):
         server.add_room(delay_ms=60)
@@ -201,17 +234,26 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
             time.sleep(SETTLE_S)
             pid = ask()["pid"]
             arrivals = Arrivals(straight, through)
-            begun = time.monotonic()
+            begun, dry = time.monotonic(), list[float]()
             for _ in progress.track(range(minutes), description=f"talking on {kind}"):
-                arrivals.watch(60.0)
+                for _ in range(60 // LOOK_S):
+                    arrivals.watch(LOOK_S)
+                    xruns = ask_bridge(BridgeClient.status, address=server.bus_address).xruns
+                    dry += [time.monotonic()] * (xruns - len(dry))
                 if time.monotonic() - begun >= WARM_S:
                     result.memory_mb.append(memory_mb(pid))
                     result.descriptors.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
                 status = ask()
                 # (It tells no parts while it opens its streams anew.)
                 result.queue_ms.append(status["latency_parts_ms"].get("queue", np.nan))
+            # (All but the last moment, after which nobody looked what arrived.)
+            until = time.monotonic() - 2.0
+            result.dry = [arrivals.seconds(at) for at in dry if at < until]
+            result.stalls = [
+                (arrivals.seconds(at), late) for at, late in stalls() if begun < at < until
+            ]
             heard, cleaned, heard_beside = straight.stop(), through.stop(), beside.stop()
-    result.underruns = status["xruns"]
+    result.realtime = "has real-time priority" in log.read_text()
     result.bypassed_hops = status["bypassed_hops"]
     result.dropped_hops = status["dropped_hops"]
     result.found = find_delays(arrivals, heard, cleaned, WINDOW, WINDOW)
@@ -231,7 +273,7 @@ def main() -> None:
     wanted = parser.parse_args()
     options = ("--latency", wanted.latency, "--backend", wanted.backend)
     logging.basicConfig(level=logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
+    with as_on_a_desktop(), tempfile.TemporaryDirectory() as folder:
         result = soak(wanted.server, options, wanted.minutes, Path(folder) / "log")
     delays = [one.delay_ms for one in result.found]
     table = Table(
@@ -248,10 +290,14 @@ def main() -> None:
         ("memory, growth", f"{result.growth_mb:+.2f} MB"),
         ("descriptors", f"{min(result.descriptors)} to {max(result.descriptors)}"),
         ("half seconds recognized", str(len(delays))),
-        ("slips that the bystander has not", str([round(at) for at in result.slips])),
+        ("slips that the bystander has not", ", ".join(map(result.around, result.slips)) or "none"),
         ("slips of the bystander", str([round(at) for at in result.bystander_slips])),
-        ("underruns, hops let through, dropped",
-            f"{result.underruns}, {result.bypassed_hops}, {result.dropped_hops}"),
+        ("underruns", str([round(at) for at in result.dry])),
+        ("hops let through, dropped", f"{result.bypassed_hops}, {result.dropped_hops}"),
+        (f"stalls of the machine over {1000 * STALL_S:.0f} ms", result.told_stalls()),
+        ("underruns within a second of one", str([round(at) for at in result.dry
+            if result.stalled(at - 1.0, at)])),
+        ("the sound's real-time priority", "from rtkit" if result.realtime else "none"),
         ("holds", "yes" if result.holds else "no"),
     ):  # fmt: skip
         table.add_row(what, value)

@@ -24,6 +24,8 @@ MICROPHONE = "pipedtln_microphone"
 SPEAKER = "pipedtln_speaker"
 
 _ROLE = "bridge"
+_NICE = -11
+"""What the unit asks for."""
 _START_SECONDS = 40.0
 _READY = ("idle", "running", "bypassed")
 
@@ -38,7 +40,8 @@ Ask = Callable[[], dict[str, Any]]
 def running_bridge(
     private: PrivateServer, model: str, log: Path, waiting: Waiting, *options: str
 ) -> Iterator[Ask]:
-    """Run the bridge from when it is ready to the end of the context.
+    """Run the bridge from when it is ready to the end of the context, as the unit would run it:
+    before other programs, where this user may have that.
 
     Parameters
     ----------
@@ -62,6 +65,9 @@ def running_bridge(
     try:
         command = [sys.executable, "-m", "pipedtln", "run", "--model", model, *options]
         children.start(_ROLE, command, env)
+        if (pid := children.pid(_ROLE)) is not None:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, pid, min(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
         status: dict[str, Any] = {}
         started = time.monotonic()
 

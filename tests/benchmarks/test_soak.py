@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.latency import Found
-from benchmarks.soak import find_slips
+from benchmarks.soak import Soak, find_slips
 
 USUAL = 500
 
@@ -42,3 +42,12 @@ def test_what_the_bare_microphone_lost_is_no_slip_of_the_bridge() -> None:
 def test_a_pause_in_which_the_lag_moves_is_not_looked_at() -> None:
     before, after = heard([USUAL] * 20), heard([USUAL + 80] * 40)[30:]
     assert find_slips(before + after, []) == []
+
+
+def test_a_slip_is_told_with_what_latency_and_machine_did_around_it() -> None:
+    found = [Found(at / 2, 60.0 if at < 20 else 65.3, USUAL) for at in range(40)]
+    soak = Soak(found=found, stalls=[(5.0, 0.02), (9.4, 0.007), (10.2, 0.0123)])
+    assert soak.around(10.0) == "10 s (60.0 to 65.3; 12+7)"
+    assert soak.around(15.0) == "15 s (65.3 to 65.3; no stall)"
+    assert soak.told_stalls() == "3, in 3 seconds; the longest 20 ms"
+    assert soak.stalled(4.99, 5.01) == [20.0]

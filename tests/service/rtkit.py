@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dbus_fast import BusType, DBusError, PropertyAccess
@@ -12,8 +15,35 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
 
 from pipedtln.atomic import write_atomic
+from pipedtln.demo.processes import wait_until
+from tests.control.session import SessionBus
 
+ROOT = Path(__file__).parents[2]
 RTTIME_US, MOST = 200_000, 20
+
+
+def may_have_priority() -> bool:
+    """Whether this kernel and this user allow it at all."""
+    give = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
+    done = subprocess.run([sys.executable, "-c", give], check=False, stderr=subprocess.DEVNULL)
+    return done.returncode == 0
+
+
+@contextmanager
+def rtkit(folder: Path) -> Iterator[dict[str, str]]:
+    """A system bus with the stand-in; yields the environment that leads there.
+
+    ``folder`` gets the file ``given`` with a thread and its priority, once one was asked for.
+    """
+    with SessionBus() as bus:
+        address = {"DBUS_SYSTEM_BUS_ADDRESS": bus.address}
+        command = [sys.executable, "-m", "tests.service.rtkit", str(folder)]
+        with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **address}) as daemon:
+            try:
+                assert wait_until((folder / "ready").exists, 20)
+                yield address
+            finally:
+                daemon.terminate()
 
 
 class RealtimeKit(ServiceInterface):

@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pipedtln.demo.processes import wait_until
 from pipedtln.demo.servers import PrivateServer
-from tests.control.session import SessionBus
-from tests.service.bridge import MICROPHONE, ROOT, RunningBridge
+from tests.service.bridge import MICROPHONE, RunningBridge
+from tests.service.rtkit import may_have_priority, rtkit
 from tests.service.sounds import LOW, tone, wait_heard
-
-
-def may_have_priority() -> bool:
-    """Whether this kernel and this user allow it at all."""
-    give = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
-    done = subprocess.run([sys.executable, "-c", give], check=False, stderr=subprocess.DEVNULL)
-    return done.returncode == 0
-
-
-@contextmanager
-def rtkit(folder: Path) -> Iterator[dict[str, str | None]]:
-    """A system bus with rtkit's stand-in; yields the environment that leads there."""
-    with SessionBus() as bus:
-        address = {"DBUS_SYSTEM_BUS_ADDRESS": bus.address}
-        command = [sys.executable, "-m", "tests.service.rtkit", str(folder)]
-        with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **address}) as daemon:
-            try:
-                assert wait_until((folder / "ready").exists, 20)
-                yield {**address}
-            finally:
-                daemon.terminate()
 
 
 def test_thread_that_carries_the_sound_gets_priority(server: PrivateServer, tmp_path: Path) -> None:
@@ -45,7 +20,7 @@ def test_thread_that_carries_the_sound_gets_priority(server: PrivateServer, tmp_
         pytest.skip("the kernel gives this user no real-time priority")
     with (
         rtkit(tmp_path) as env,
-        RunningBridge(server, "--bypass", env=env) as bridge,
+        RunningBridge(server, "--bypass", env={**env}) as bridge,
     ):
         bridge.wait_state("bypassed")
         with (
