@@ -143,10 +143,11 @@ def said_once(
     near: Sound, server: PrivateServer, bridge: RunningBridge
 ) -> tuple[Status, Sound, Sound]:
     # Streams stay open for a moment, and a network that has heard a talk and nothing after it but
-    # zeros keeps it in mind: up to 10 dB away from one that begins with this talk.
-    bridge.wait_state("idle")
+    # zeros keeps it in mind: up to 10 dB away from one that begins with this talk. (While it is
+    # bypassed its state is that, whether they are open or not.)
+    bridge.wait_for(lambda status: status.latency_ms is None)
     with server.recorder(server.MICROPHONE) as mic, server.recorder(MICROPHONE) as out:
-        bridge.wait_state("running", "bypassed")
+        bridge.wait_for(lambda status: status.latency_ms is not None)
         time.sleep(SETTLE_S)
         with server.player(near, server.MICROPHONE_INPUT) as playing:
             playing.wait()
