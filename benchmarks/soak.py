@@ -38,8 +38,7 @@ from benchmarks.priorities import as_on_a_desktop
 from benchmarks.recorders import in_memory, prompt_recorder
 from benchmarks.stalls import STALL_S, watched_stalls
 from pipedtln.audio.api import PERIODS
-from pipedtln.control.client import BridgeClient
-from pipedtln.control.client import ask as ask_bridge
+from pipedtln.control.client import BridgeClient, ask
 from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
 from pipedtln.demo.conversation import sentences
 from pipedtln.processor import SAMPLE_RATE
@@ -219,7 +218,7 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
     times = minutes + 2
     with (
         SERVERS[kind](inside=in_memory()) as server,
-        running_bridge(server, "auto", log, lambda _a, _b: None, *options) as ask,
+        running_bridge(server, "auto", log, lambda _a, _b: None, *options),
         watched_stalls() as stalls,
         Progress() as progress,
     ):
@@ -232,20 +231,19 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
             server.player(far, SPEAKER, times=times),
         ):
             time.sleep(SETTLE_S)
-            pid = ask()["pid"]
+            pid = ask(BridgeClient.status, address=server.bus_address).pid
             arrivals = Arrivals(straight, through)
             begun, dry = time.monotonic(), list[float]()
             for _ in progress.track(range(minutes), description=f"talking on {kind}"):
                 for _ in range(60 // LOOK_S):
                     arrivals.watch(LOOK_S)
-                    xruns = ask_bridge(BridgeClient.status, address=server.bus_address).xruns
-                    dry += [time.monotonic()] * (xruns - len(dry))
+                    status = ask(BridgeClient.status, address=server.bus_address)
+                    dry += [time.monotonic()] * (status.xruns - len(dry))
                 if time.monotonic() - begun >= WARM_S:
                     result.memory_mb.append(memory_mb(pid))
                     result.descriptors.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
-                status = ask()
                 # (It tells no parts while it opens its streams anew.)
-                result.queue_ms.append(status["latency_parts_ms"].get("queue", np.nan))
+                result.queue_ms.append(status.latency_parts_ms.get("queue", np.nan))
             # (All but the last moment, after which nobody looked what arrived.)
             until = time.monotonic() - 2.0
             result.dry = [arrivals.seconds(at) for at in dry if at < until]
@@ -254,8 +252,8 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
             ]
             heard, cleaned, heard_beside = straight.stop(), through.stop(), beside.stop()
     result.realtime = "has real-time priority" in log.read_text()
-    result.bypassed_hops = status["bypassed_hops"]
-    result.dropped_hops = status["dropped_hops"]
+    result.bypassed_hops = status.bypassed_hops
+    result.dropped_hops = status.dropped_hops
     result.found = find_delays(arrivals, heard, cleaned, WINDOW, WINDOW)
     # Both began within half a second of each other, which is well within what is told apart.
     near = np.tile(near, times)
