@@ -9,6 +9,7 @@ where it asks for more, or for much less for long.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from statistics import median
 
@@ -40,7 +41,8 @@ SOONEST_BLOCKS = 6
 loses sound, it so counts as lost and not as late."""
 SPARE_BLOCKS = 1500
 """Blocks (5 min) after which what lateness never used is given back."""
-UNSEEN = 1 << 30
+UNSEEN = sys.maxsize
+"""More than any age: those are by a clock that has gone for as long as the machine is up."""
 
 
 class QueueLevel:
