@@ -121,9 +121,15 @@ class QueueLevel:
             self._even.append(even)
             self._used.append(even - least)
 
-    def lasting(self, wanted: int) -> int:
-        """Samples above the wanted level that were there throughout the last blocks."""
-        last = list(self._lowest)[-CUT_BLOCKS:]
+    def lasting(self, margin: int, corrected: int) -> int:
+        """Samples above where the queue is held that were there throughout the last blocks.
+
+        Until it is known what lateness needs, above the margin; and where the clocks have not told
+        yet, as if nothing were late.
+        """
+        told = len(self._even) >= CUT_BLOCKS and self._reserve is not None
+        last = list(self._even if told else self._lowest)[-CUT_BLOCKS:]
+        wanted = margin + corrected + (self._reserve or 0)
         return min(last) - wanted if len(last) == CUT_BLOCKS else 0
 
     def astray(self, margin: int, corrected: int) -> int:

@@ -208,7 +208,7 @@ class OutputPacer:
         """Note the level; look at it once per block."""
         if not self._level.watch(level, self.corrected, age):
             return
-        self._lasting = self._level.lasting(self.margin + self.corrected)
+        self._lasting = self._level.lasting(self.margin, self.corrected)
         if self._owed or self._lasting > self._most_excess:
             return
         off = self._level.astray(self.margin, self.corrected)

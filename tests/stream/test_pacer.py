@@ -484,6 +484,42 @@ def test_lateness_that_needs_the_margin_is_given_more_and_five_minutes_later_les
     assert abs(end - before) <= 3.5
 
 
+class Watched(OutputPacer):
+    """Notes its margin and what it has cut out, hop by hop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.margins: list[int] = []
+        self.cut: list[int] = []
+
+    def pace(
+        self, hop: Samples, queued: int, ahead: int = 0, held_back: int = 0, age: int = 0
+    ) -> Samples | None:
+        self.margins.append(self.margin)
+        self.cut.append(self.dropped)
+        return super().pace(hop, queued, ahead, held_back, age)
+
+
+def test_margin_that_is_given_back_is_played_away_and_not_cut() -> None:
+    pacer = Watched()
+    pacer.reset(2 * HOP)
+    run_dry(pacer, 100, every_s=1)
+    pacer.reset(2 * HOP)
+    pacer.margins, pacer.cut = [], []
+    result = run(400, period_ms=16, pacer=pacer, lateness=lambda s: 14.0 if s < 100 else 0.5)
+    given_back = int(np.flatnonzero(np.diff(pacer.margins) < 0)[-1])
+    less_ms = (pacer.margins[given_back] - pacer.margin) / 16
+    before, after = (
+        np.median(result.ways[last - 1250 : last]) / 16 for last in (given_back, len(result.ways))
+    )
+    print(
+        f"margin {less_ms:.1f} ms less after {given_back / 125:.0f} s: {before:.1f}, {after:.1f} ms"
+    )
+    assert less_ms > 8
+    assert abs(before - after - less_ms) <= 0.7
+    assert pacer.cut[-1] == pacer.cut[given_back]
+
+
 def test_late_second_moves_no_latency() -> None:
     result = run(240, lateness=lambda s: 9.0 if 120 <= s < 121 else 0.0)
     ways = result.ways.reshape(-1, 10 * 125).min(axis=1) / 16
