@@ -13,7 +13,7 @@ import logging
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,8 +50,11 @@ ENDS_S = 300.0
 WINDOW = SAMPLE_RATE // 2
 """Samples that are looked for, and after which it is looked again."""
 SLIP = 72
-"""Samples (4.5 ms) by which a window may lie elsewhere than the one before: where two clocks differ
-the pacer moves it by as much as 2 ms, by playing 0.4 % faster, without losing any."""
+"""Samples (4.5 ms) by which a window may lie elsewhere than the one before, what the pacer moved it
+by counted in: while that goes on, half a second of a voice is placed to some 2 ms."""
+HEARD_S = 0.3
+"""Seconds from where a window begins in the bare microphone's recording to when the pacer has the
+middle of it."""
 MOST_LOST = 2 * SAMPLE_RATE
 """Samples that may go lost at once and are found: after eleven seconds the voice says the same."""
 GROSS_SLIP = 320
@@ -75,6 +78,8 @@ class Soak:
     queue_ms: list[float] = field(default_factory=list)
     slips: list[float] = field(default_factory=list)
     bystander_slips: list[float] = field(default_factory=list)
+    corrected: list[tuple[float, float]] = field(default_factory=list)
+    """When (s) and how much sound (ms) the pacer had taken out by then, inaudibly."""
     dry: list[float] = field(default_factory=list)
     """When there were underruns, a second later at the most."""
     stalls: list[tuple[float, float]] = field(default_factory=list)
@@ -98,6 +103,12 @@ class Soak:
             float(np.median([one.delay_ms for one in part]))
             for part in np.array_split(np.array(self.found, object), 6)
         ]
+
+    @property
+    def moved_ms(self) -> tuple[float, float]:
+        """Sound that the pacer took out, and that it put in."""
+        moved = np.diff([ms for _, ms in self.corrected])
+        return float(moved[moved > 0].sum()), float(-moved[moved < 0].sum())
 
     def around(self, at: float) -> str:
         """A slip's second, latencies (ms) of the two before and after it, stalls (ms) meanwhile."""
@@ -148,6 +159,22 @@ def conversation() -> tuple[Sound, Sound]:
     near_round = np.concatenate((near, silence, near, silence)) + noise
     far_round = np.concatenate((silence, far, far, silence))
     return near_round, far_round
+
+
+def as_played(found: list[Found], corrected: list[tuple[float, float]]) -> list[Found]:
+    """Where windows would lie had nothing been played faster or slower.
+
+    That loses no sound, but moves it: by a cycle of 5 ms within little more than a second, in which
+    windows are hard to place and often one is not recognized at all. What is left is lost sound.
+
+    Parameters
+    ----------
+    corrected : seconds of the bare microphone's recording, and the bridge's ``corrected_ms`` there
+    """
+    moments, taken_ms = np.array(corrected).T
+    at = [one.at_s + HEARD_S for one in found]
+    taken = np.interp(at, moments, taken_ms * SAMPLE_RATE / 1000)
+    return [replace(one, lag=round(one.lag + more)) for one, more in zip(found, taken, strict=True)]
 
 
 def find_slips(found: list[Found], lost: list[float]) -> list[float]:
@@ -234,11 +261,13 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
             pid = ask(BridgeClient.status, address=server.bus_address).pid
             arrivals = Arrivals(straight, through)
             begun, dry = time.monotonic(), list[float]()
+            corrected = list[tuple[float, float]]()
             for _ in progress.track(range(minutes), description=f"talking on {kind}"):
                 for _ in range(60 // LOOK_S):
                     arrivals.watch(LOOK_S)
                     status = ask(BridgeClient.status, address=server.bus_address)
                     dry += [time.monotonic()] * (status.xruns - len(dry))
+                    corrected.append((time.monotonic(), status.corrected_ms))
                 if time.monotonic() - begun >= WARM_S:
                     result.memory_mb.append(memory_mb(pid))
                     result.descriptors.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
@@ -247,6 +276,7 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
             # (All but the last moment, after which nobody looked what arrived.)
             until = time.monotonic() - 2.0
             result.dry = [arrivals.seconds(at) for at in dry if at < until]
+            result.corrected = [(arrivals.seconds(at), ms) for at, ms in corrected if at < until]
             result.stalls = [
                 (arrivals.seconds(at), late) for at, late in stalls() if begun < at < until
             ]
@@ -258,7 +288,7 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
     # Both began within half a second of each other, which is well within what is told apart.
     near = np.tile(near, times)
     result.bystander_slips = sorted(find_losses(heard, near) + find_losses(heard_beside, near))
-    result.slips = find_slips(result.found, result.bystander_slips)
+    result.slips = find_slips(as_played(result.found, result.corrected), result.bystander_slips)
     return result
 
 
@@ -283,6 +313,7 @@ def main() -> None:
             *np.percentile(delays, [5, 50, 95]))),
         ("latency, median of each sixth", ", ".join(f"{ms:.1f}" for ms in result.sixths_ms)),
         ("latency, end less beginning", f"{result.drift_ms:+.2f} ms"),
+        ("played away, put in", "{:.1f}, {:.1f} ms".format(*result.moved_ms)),
         ("queue at each minute", ", ".join(f"{ms:.0f}" for ms in result.queue_ms)),
         ("memory, first and last", f"{result.memory_mb[0]:.1f}, {result.memory_mb[-1]:.1f} MB"),
         ("memory, growth", f"{result.growth_mb:+.2f} MB"),

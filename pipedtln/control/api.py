@@ -48,6 +48,8 @@ class Status:
     xruns: int = 0
     wakeups_per_s: float | None = None
     drift_ppm: float | None = None
+    corrected_ms: float = 0.0
+    """Sound taken out since the start by playing 0.4 % faster, less what was put in."""
     problems: list[str] = field(default_factory=list)
 
 

@@ -87,6 +87,7 @@ ALL = (
     Property("Xruns", "t", _plain("xruns"), "slowly"),
     Property("WakeupsPerSecond", "d", _number("wakeups_per_s", 0), "slowly"),
     Property("DriftPpm", "d", _number("drift_ppm", 0), "slowly"),
+    Property("CorrectedMs", "d", _number("corrected_ms", 2), "slowly"),
 )
 """Every property, in the order of the introspection."""
 

@@ -80,6 +80,7 @@ class Teller:
             xruns=view.session.underruns if view.session else 0,
             wakeups_per_s=self._wakeups(view.session),
             drift_ppm=round(report.drift_ppm, 1) if route and route.ref else None,
+            corrected_ms=round(report.corrected * 1000 / SAMPLE_RATE, 2),
             problems=[*view.problems, *problems],
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.latency import Found
-from benchmarks.soak import Soak, find_slips
+from benchmarks.soak import Soak, as_played, find_slips
 
 USUAL = 500
 
@@ -25,6 +25,22 @@ def test_a_voice_taken_for_itself_a_period_later_is_no_slip(aside: list[int]) ->
 def test_a_slip_of_five_milliseconds_that_stays_is_told(windows: int) -> None:
     lags = [USUAL] * 20 + [USUAL + 80] * windows + [USUAL] * 20
     assert find_slips(heard(lags), []) == [10.0, 10.0 + windows / 2]
+
+
+def put_in(ms: float, at_s: float) -> list[tuple[float, float]]:
+    """What the bridge says each second of playing 0.4 % slower from then on, by so much in all."""
+    return [(float(at), -min(ms, max(0.0, 4 * (at - at_s)))) for at in range(60)]
+
+
+def test_what_is_played_slower_is_no_slip_though_windows_are_missing() -> None:
+    before, after = heard([USUAL] * 20), heard([USUAL + 85] * 60)[21:]
+    assert find_slips(before + after, []) == [10.5]
+    assert find_slips(as_played(before + after, put_in(5.3, 9.2)), []) == []
+
+
+def test_sound_that_is_lost_beside_what_is_played_slower_is_a_slip() -> None:
+    found = heard([USUAL] * 20 + [USUAL + 32, USUAL + 64] + [USUAL + 85] * 4 + [USUAL] * 20)
+    assert find_slips(as_played(found, put_in(5.3, 9.6)), []) == [13.0]
 
 
 def test_a_great_slip_that_is_cut_after_a_second_is_told() -> None:

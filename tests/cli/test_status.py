@@ -75,6 +75,7 @@ def test_json_has_every_promised_field(bus: SessionBus) -> None:
         "state", "server", "mic", "reference", "model", "strength", "bypass", "recorders",
         "latency_ms", "latency_parts_ms", "echo_delay_ms", "echo_suppression_db", "load",
         "dropped_hops", "bypassed_hops", "xruns", "uptime_s", "version",
+        "corrected_ms",
     }  # fmt: skip
     assert fields["latency_ms"] == 44.25
     assert fields["load"] == {"mean": 0.0512, "p99": 0.11}

@@ -59,7 +59,7 @@ def test_every_field_of_the_status_is_a_property() -> None:
         output="o", model="n", strength=50, bypass=True, muted=True, recorders=["a"],
         latency_ms=1.0, latency_parts_ms={"p": 1.0}, echo_delay_ms=1.0, echo_suppression_db=1.0,
         load={"mean": 0.1, "p99": 0.1}, hops=1, dropped_hops=1, bypassed_hops=1, xruns=1,
-        wakeups_per_s=1.0, drift_ppm=1.0, problems=["p"],
+        wakeups_per_s=1.0, drift_ppm=1.0, corrected_ms=1.0, problems=["p"],
     )  # fmt: skip
     for field in fields(Status):
         changed = replace(bare, **{field.name: getattr(full, field.name)})
