@@ -129,16 +129,19 @@ class QueueLevel:
         """
         told = len(self._even) >= CUT_BLOCKS and self._reserve is not None
         last = list(self._even if told else self._lowest)[-CUT_BLOCKS:]
-        wanted = margin + corrected + (self._reserve or 0)
-        return min(last) - wanted if len(last) == CUT_BLOCKS else 0
+        return min(last) - self._held(margin, corrected) if len(last) == CUT_BLOCKS else 0
 
     def astray(self, margin: int, corrected: int) -> int:
         """Samples that the queue is off, and has been for long enough to be moved, or 0."""
         self._learn(margin)
         if self._reserve is None:
             return 0
-        wanted = margin + corrected + self._reserve
-        return _off([even - wanted for even in self._even])
+        held = self._held(margin, corrected)
+        return _off([even - held for even in self._even])
+
+    def _held(self, margin: int, corrected: int) -> int:
+        """The level without lateness at which the queue is held, the corrections counted in."""
+        return margin + corrected + (self._reserve or 0)
 
     def _learn(self, margin: int) -> None:
         """What lateness needs: as much as it used of the first seconds, then of the first minute;
