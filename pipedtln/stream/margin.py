@@ -14,8 +14,8 @@ from collections import deque
 from pipedtln.processor import HOP
 
 AGAIN_HOPS = 50
-"""Hops (0.4 s) within which a second late one, or after a start the first, shows a queue that is
-too thin rather than a machine that was busy once."""
+"""Hops (0.4 s) within which underruns are one: of a machine that was busy once, or of a queue that
+is too thin."""
 RAISE = 48
 """Samples (3 ms) by which a margin is longer than the lateness that it covers; and that are added
 where a queue runs dry though nothing was late by as much."""

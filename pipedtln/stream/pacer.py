@@ -5,8 +5,8 @@ microphone. The pacer has the queue watched (:mod:`pipedtln.stream.level`): what
 lateness needs is latency for nothing, and is taken out by playing 0.4 % faster; too little is
 thickened by playing 0.4 % slower. What a server holds back of the microphone until a fragment is
 full counts as well: that may change with every loss, and latency with it. Only a gross excess, as
-after a stall, is cut out, with a cross-fade; and a queue that runs dry again and again, as it may
-after the start, is filled at once: its sound is broken already.
+after a stall, is cut out, with a cross-fade; and a queue that runs dry again and again, or once
+right after the start, is filled at once: its sound is broken already.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from pipedtln.stream.resample import DriftResampler
 
 LATE_HOPS = 4
 """Hops one after the other that came too late, after which the rest is put further back."""
+THIN_AGAIN = 2
+"""Times that a queue runs dry again, each within :data:`AGAIN_HOPS`, after which it is filled at
+once. Once again may be the same busy moment, and the silence would be longer than what it lacked.
+"""
 GROSS_LATE = 4 * HOP
 """Samples (32 ms) of lateness that no hop to come can make up for."""
 CUT = 320
@@ -85,7 +89,7 @@ class OutputPacer:
         self._fade_in = False
         self.started = False
         self._late = 0
-        self._since_late = 0
+        self._since_dry = self._dry_again = 0
         self._resampler.reset()
 
     @property
@@ -106,11 +110,15 @@ class OutputPacer:
         ahead : samples that will follow the next hop at once
         """
         level = queued + ahead
-        self._since_late += 1
+        self._since_dry += 1
         thin = False
         if queued < 0:
-            thin = 1 < self._since_late <= AGAIN_HOPS
-            self._since_late = 0
+            if self._since_dry > AGAIN_HOPS:
+                self._dry_again = 0
+            elif self._since_dry > 1:
+                self._dry_again += 1
+            thin = self._dry_again >= THIN_AGAIN
+            self._since_dry = 0
         if level >= 0:
             self._late = 0
         elif ahead < HOP:
@@ -119,7 +127,9 @@ class OutputPacer:
         if self.started and not thin and not lost:
             return 0
         self.started = True
-        self._late = self._since_late = 0
+        self._late = self._since_dry = 0
+        # Nothing is known of it yet: the first time is enough.
+        self._dry_again = THIN_AGAIN - 1
         self._owed = 0
         self._second = False
         self._level.forget()

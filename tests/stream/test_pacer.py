@@ -260,6 +260,16 @@ def test_hop_that_is_late_once_moves_nothing() -> None:
         assert pacer.gap(queued, ahead) == 0
 
 
+@pytest.mark.parametrize(("times", "filled"), [(1, 0), (2, 0), (3, 1)])
+def test_queue_is_filled_when_it_runs_dry_for_the_third_time(times: int, filled: int) -> None:
+    """Twice may be one busy moment: silence would be longer than the few samples missing."""
+    pacer = OutputPacer()
+    pacer.gap(0)
+    calm, dry = [200] * AGAIN_HOPS, [-6, 200, 200, 200]
+    fills = [pacer.gap(queued) for queued in calm + dry * times + calm + dry]
+    assert sum(fill > 0 for fill in fills) == filled
+
+
 def run_dry(pacer: OutputPacer, times: int, every_s: float) -> None:
     zero = np.zeros(HOP, dtype=np.float32)
     for _ in range(times):
