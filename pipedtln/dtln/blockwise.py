@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipedtln.dtln.onnxgraph import BLOCK, Graph
 from pipedtln.dtln.tensor import Tensor
 from pipedtln.dtln.weights import StageWeights
 from pipedtln.processor import FRAME
@@ -17,15 +16,11 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 """Changes with what :func:`build_graph` makes, so that older files are made anew."""
-BLOCK = 64
-"""Weights that share a scale."""
 FINE_BLOCK = 16
-"""The same of a second stage's mask and decoder, whose error nothing evens out: they are small, and
-2 dB depend on them. As blocks of 32 throughout, 64 for the rest are quicker by 4 to 14 %."""
+"""Weights that share a scale in a second stage's mask and decoder, whose error nothing evens out:
+they are small, and 2 dB depend on them. As blocks of 32 throughout, 64 for the rest are quicker by
+4 to 14 %."""
 LAYERS = 2
-_OPSET = 18
-_IR_VERSION = 9
-_MICROSOFT = "com.microsoft"
 
 
 def state_names(layer: int) -> tuple[str, str]:
@@ -40,8 +35,7 @@ def build_graph(weights: StageWeights[Tensor], *, frames: int = 1) -> ModelProto
     and the state of each layer (see :func:`state_names`; a row of the layer's size each); its
     outputs ``y`` (a row for each frame) and the next state.
 
-    All products of matrices are onnxruntime's ``MatMulNBits`` at accuracy level 4: weights and
-    activations in blocks, 8 bits and a scale each. The rest is float32.
+    All products of matrices are :meth:`Graph.product`, the rest is float32.
 
     Parameters
     ----------
@@ -52,7 +46,7 @@ def build_graph(weights: StageWeights[Tensor], *, frames: int = 1) -> ModelProto
     ImportError
         If onnx is not installed.
     """
-    graph = _Graph()
+    graph = Graph()
     signal = "x"
     encoded = ""
     if weights.encoder is not None:
@@ -89,29 +83,16 @@ def build_graph(weights: StageWeights[Tensor], *, frames: int = 1) -> ModelProto
         masked = graph.add("Mul", encoded, graph.add("Sigmoid", mask))
         graph.product(masked, graph.matrix(weights.decoder, block), output="y")
     size = weights.mask.shape[0] if weights.decoder is None else FRAME
-    return graph.model(weights.inputs, frames, size, weights.units)
-
-
-def quantize(matrix: Tensor, block: int = BLOCK) -> tuple[NDArray[np.uint8], Tensor]:
-    """Round each row in blocks to 8 bits about 128.
-
-    Returns
-    -------
-    uint8, shape (rows, blocks, block), the last block filled up with zero weights, and the scales,
-    float32, shape (rows, blocks).
-    """
-    rows, columns = matrix.shape
-    blocks = -(-columns // block)
-    padded = np.zeros((rows, blocks * block), np.float32)
-    padded[:, :columns] = matrix
-    padded = padded.reshape(rows, blocks, block)
-    scales = np.abs(padded).max(axis=2, keepdims=True) / np.float32(127)
-    steps = np.round(padded / np.where(scales > 0, scales, 1))
-    return (steps + 128).astype(np.uint8), scales[:, :, 0]
+    states = [name for layer in range(LAYERS) for name in state_names(layer)]
+    row = (1, weights.units)
+    return graph.model(
+        {"x": (weights.inputs * frames, size), **dict.fromkeys(states, row)},
+        {"y": (frames, size), **{f"next_{name}": row for name in states}},
+    )
 
 
 def _lstm(
-    graph: _Graph, layer: int, signal: str, weights: tuple[Tensor, Tensor, Tensor], frames: int
+    graph: Graph, layer: int, signal: str, weights: tuple[Tensor, Tensor, Tensor], frames: int
 ) -> str:
     """Add a layer; what it makes of each frame of the signal, a row each.
 
@@ -143,7 +124,7 @@ def _lstm(
 
 
 def _cell(
-    graph: _Graph, gates: str, cells: str, sizes: str, after: tuple[str | None, str | None]
+    graph: Graph, gates: str, cells: str, sizes: str, after: tuple[str | None, str | None]
 ) -> tuple[str, str]:
     """Add what follows the products of a layer; its output and cells, by name as in ``after``."""
     smooth, candidate = graph.split(gates, 2, sizes)
@@ -152,103 +133,3 @@ def _cell(
     added = graph.add("Mul", opening, graph.add("Tanh", candidate))
     new = graph.add("Add", kept, added, output=after[1])
     return graph.add("Mul", telling, graph.add("Tanh", new), output=after[0]), new
-
-
-@dataclass(frozen=True)
-class _Matrix:
-    """A rounded matrix among the constants, by the names of its steps and scales."""
-
-    rows: int
-    columns: int
-    block: int
-    steps: str
-    scales: str
-
-
-class _Graph:
-    """Nodes and constants as they come; names them."""
-
-    def __init__(self) -> None:
-        from onnx import TensorProto, helper, numpy_helper
-
-        self._helper: Any = helper
-        self._from_array: Any = numpy_helper.from_array
-        self._float = TensorProto.FLOAT
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-
-    def constant(self, value: Any) -> str:
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(self._from_array(np.asarray(value), name))
-        return name
-
-    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        name = output or f"value_{len(self._nodes)}"
-        self._nodes.append(self._helper.make_node(kind, inputs, [name], **attributes))
-        return name
-
-    def mean(self, value: str) -> str:
-        return self.add("ReduceMean", value, self.constant(np.array([-1])), keepdims=1)
-
-    def split(
-        self, value: str, parts: int, sizes: str | None = None, *, axis: int = 1
-    ) -> list[str]:
-        names = [f"value_{len(self._nodes)}_{part}" for part in range(parts)]
-        inputs = [value, sizes] if sizes else [value]
-        count = {} if sizes else {"num_outputs": parts}
-        node = self._helper.make_node("Split", inputs, names, axis=axis, **count)
-        self._nodes.append(node)
-        return names
-
-    def matrix(self, values: Tensor, block: int = BLOCK) -> _Matrix:
-        rows, columns = values.shape
-        steps, scales = quantize(values, block)
-        return _Matrix(rows, columns, block, self.constant(steps), self.constant(scales))
-
-    def product(
-        self,
-        value: str,
-        matrix: _Matrix,
-        bias: Tensor | None = None,
-        output: str | None = None,
-    ) -> str:
-        inputs = [value, matrix.steps, matrix.scales]
-        if bias is not None:
-            inputs += ["", "", self.constant(bias)]
-        return self.add(
-            "MatMulNBits",
-            *inputs,
-            output=output,
-            domain=_MICROSOFT,
-            K=matrix.columns,
-            N=matrix.rows,
-            bits=8,
-            block_size=matrix.block,
-            # Level 1 with 8 bits leaves the fast path and takes twenty times as long.
-            accuracy_level=4,
-        )
-
-    def model(self, inputs: int, frames: int, size: int, units: int) -> ModelProto:
-        states = [name for layer in range(LAYERS) for name in state_names(layer)]
-        told = self._row("y", frames, size)
-        graph = self._helper.make_graph(
-            self._nodes,
-            "stage",
-            [
-                self._row("x", inputs * frames, size),
-                *(self._row(name, 1, units) for name in states),
-            ],
-            [told, *(self._row(f"next_{name}", 1, units) for name in states)],
-            self._constants,
-        )
-        opsets = [
-            self._helper.make_opsetid("", _OPSET),
-            self._helper.make_opsetid(_MICROSOFT, 1),
-        ]
-        model: ModelProto = self._helper.make_model(
-            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="pipedtln"
-        )
-        return model
-
-    def _row(self, name: str, rows: int, size: int) -> Any:
-        return self._helper.make_tensor_value_info(name, self._float, [rows, size])

@@ -70,6 +70,15 @@ class OnnxRuntime:
         batch: int = 1,
     ) -> OnnxStage:
         """Load one stage; see :class:`pipedtln.dtln.runtime.Runtime`."""
+        one = self._loaded(path, threads)
+        # Nothing is built for four: what is there for two serves.
+        frames = min(batch, 2)
+        beside = batch_beside(path, frames) if frames > 1 else None
+        several = (frames, self._loaded(beside, threads)) if beside is not None else None
+        return OnnxStage(one, several, path, inputs, output)
+
+    def session(self, model: str | bytes, *, threads: int = 1) -> Any:
+        """Load any graph, from a file or as it is, with the options that hops want."""
         options = self._library.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -80,18 +89,11 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A state that fades out would end in denormal numbers, which are slow.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        one = self._loaded(path, options)
-        # Nothing is built for four: what is there for two serves.
-        frames = min(batch, 2)
-        beside = batch_beside(path, frames) if frames > 1 else None
-        several = (frames, self._loaded(beside, options)) if beside is not None else None
-        return OnnxStage(one, several, path, inputs, output)
+        return self._library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def _loaded(self, path: Path, options: Any) -> Any:
+    def _loaded(self, path: Path, threads: int) -> Any:
         try:
-            return self._library.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            return self.session(str(path), threads=threads)
         except self._failures as error:
             raise ModelError(
                 f"{path} cannot be loaded ({_one_line(error)}). "

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from pipedtln.dtln import blockwise, derive, load_processor, locate_model, rowwise
-from pipedtln.dtln.blockwise import BLOCK
+from pipedtln.dtln import derive, load_processor, locate_model, onnxgraph, rowwise
 from pipedtln.dtln.derive import build, missing_builders
 from pipedtln.dtln.fetch import fetch_models
 from pipedtln.dtln.manifest import Model, load_manifest
 from pipedtln.dtln.onnx_runtime import OnnxRuntime
+from pipedtln.dtln.onnxgraph import BLOCK
 from pipedtln.dtln.runtime import LiteRuntime
 from pipedtln.dtln.store import Located, Store
 from pipedtln.dtln.weights import read_weights
@@ -116,7 +116,7 @@ def test_weights_are_rounded_in_blocks_of_their_own() -> None:
     matrix[:, :BLOCK] *= 1000.0
     matrix[3] = 0.0
     columns = matrix.shape[1]
-    steps, scales = blockwise.quantize(matrix)
+    steps, scales = onnxgraph.quantize(matrix)
     assert (steps.shape, scales.shape) == ((5, 3, BLOCK), (5, 3))
     restored = ((steps.astype(np.float32) - 128) * scales[:, :, None]).reshape(5, -1)
     assert not restored[:, columns:].any()
