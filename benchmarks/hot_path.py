@@ -134,13 +134,6 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
         for mic_block, ref_block in blocks:
             processor.process(mic_block, ref_block, out)
 
-    def run_batches(processor: NoiseSuppressor | EchoCanceller) -> None:
-        size = processor.batch * HOP
-        out = np.empty(size, np.float32)
-        for at in range(0, len(mic), size):
-            some = slice(at, at + size)
-            processor.process_batch(mic[some], ref[some], out)
-
     works: dict[str, Callable[[], None]] = {
         "recipe": plainly,
         "ours": partial(run, load_processor(name)),
@@ -154,12 +147,12 @@ def measure(name: str, rounds: int, old_python: str | None = None) -> dict[str, 
         for kind in kinds:
             with contextlib.suppress(ModelError):
                 processor = load_processor(_with(name, kind), batch=hops)
-                works[f"{kind}_{word}"] = partial(run_batches, processor)
+                works[f"{kind}_{word}"] = partial(run_batches, processor, mic, ref)
     for work in works.values():
         work()
     with _old(old_python, located, np.stack((mic, ref))) as old:
         timed = [
-            {kind: _cpu(work) for kind, work in works.items()} | {"old": old()}
+            {kind: cpu_seconds(work) for kind, work in works.items()} | {"old": old()}
             for _ in range(rounds)
         ]
     steps: dict[str, tuple[Callable[..., object], int]] = {"recipe": (recipe.step, 1)}
@@ -308,7 +301,19 @@ def _live(
     return statistics.median(times) * 1e6
 
 
-def _cpu(work: Callable[[], None]) -> float:
+def run_batches(
+    processor: NoiseSuppressor | EchoCanceller, mic: NDArray[np.float32], ref: NDArray[np.float32]
+) -> None:
+    """Process as many hops at once as it takes, over and over."""
+    size = processor.batch * HOP
+    out = np.empty(size, np.float32)
+    for at in range(0, len(mic), size):
+        some = slice(at, at + size)
+        processor.process_batch(mic[some], ref[some], out)
+
+
+def cpu_seconds(work: Callable[[], None]) -> float:
+    """CPU time of the process that some work takes."""
     started = time.process_time()
     work()
     return time.process_time() - started

@@ -1,11 +1,10 @@
 """What a network's matrices alone take on each runtime: ``python -m benchmarks.products``.
 
 The least that a hop can cost there, whatever is around. "int8" are the published weights on LiteRT,
-"block8" the same rounded anew in blocks for onnxruntime, as the models of that name have them: a
-graph for each stage with nothing but the products of one hop, or of two or four at once, which
-share all but the recurrent weights. All take turns with the published recipe, hop by hop, and with
-"ours", all of a hop in int8, in short rounds of one run; the table tells medians. "A node" is what
-an addition of 128 numbers takes within a graph of many.
+"block8" the same rounded anew in blocks for onnxruntime: a graph for each stage with nothing but
+the products of one hop, or of two or four at once, as the models have them. All take turns with the
+published recipe, hop by hop, and with "ours", all of a hop in int8, in short rounds of one run; the
+table tells medians. "A node" is what an addition of 128 numbers takes within a graph of many.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -24,16 +22,17 @@ from onnx import ModelProto
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.hot_path import NAMES
+from benchmarks.hot_path import NAMES, cpu_seconds, run_batches
 from pipedtln.dtln import load_processor, locate_model
+from pipedtln.dtln.blockwise import FINE_BLOCK
 from pipedtln.dtln.litegraph import Graph as LiteGraph
-from pipedtln.dtln.onnx_runtime import OnnxRuntime
+from pipedtln.dtln.onnx_runtime import OnnxRuntime, bind
 from pipedtln.dtln.onnxgraph import BLOCK
 from pipedtln.dtln.onnxgraph import Graph as OnnxGraph
 from pipedtln.dtln.stagefile import APART_UNITS
 from pipedtln.dtln.tensor import Tensor
 from pipedtln.dtln.weights import Matrix, Rounded, StageWeights, read_any_weights
-from pipedtln.processor import HOP, BatchProcessor
+from pipedtln.processor import HOP
 from tests.dtln.recipe import Recipe
 from tests.dtln.sounds import scene
 
@@ -75,7 +74,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     works: dict[str, Callable[[], None]] = {"recipe": lambda: recipe.run(mic, ref)}
     for frames in BATCHES["block8"]:
         processor = load_processor(name, batch=frames)
-        works[f"ours, {frames}"] = partial(_batches, processor, frames, mic, ref)
+        works[f"ours, {frames}"] = partial(run_batches, processor, mic, ref)
     for kind, batches in BATCHES.items():
         make = _lite_products if kind == "int8" else _onnx_products
         for frames in batches:
@@ -83,7 +82,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
             works[f"{kind}, {frames}"] = partial(_turns, infer, HOPS // frames)
     for work in works.values():
         work()
-    timed = [{key: _cpu(work) for key, work in works.items()} for _ in range(rounds)]
+    timed = [{key: cpu_seconds(work) for key, work in works.items()} for _ in range(rounds)]
 
     def ratio(one: str, other: str) -> float:
         return statistics.median(times[one] / times[other] for times in timed)
@@ -100,11 +99,21 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     return told
 
 
-def _products(weights: StageWeights[Matrix], frames: int) -> Iterator[tuple[Matrix, int, int]]:
-    """A stage's matrices, the rows that go through each at once, and how often."""
+def _products(
+    weights: StageWeights[Matrix],
+    frames: int,
+    join: Callable[[Matrix, Matrix], Matrix] | None = None,
+) -> Iterator[tuple[Matrix, int, int]]:
+    """A stage's matrices, the rows that go through each at once, and how often.
+
+    ``join`` makes one of both matrices of a layer, where a single frame goes through them so.
+    """
     if weights.encoder is not None:
         yield weights.encoder, weights.inputs * frames, 1
     for forward, recurrent in zip(weights.forward, weights.recurrent, strict=True):
+        if join is not None and frames == 1:
+            yield join(recurrent, forward), 1, 1
+            continue
         yield forward, frames, 1
         yield recurrent, 1, frames
     yield weights.mask, frames, 1
@@ -150,8 +159,10 @@ def _lite(content: bytes) -> Infer:
 def _onnx_products(weights: StageWeights[Matrix], frames: int) -> Infer:
     graph = OnnxGraph()
     inputs, outputs = {}, {}
-    for matrix, rows, times in _products(weights, frames):
-        blocks = graph.matrix(_float(matrix), BLOCK)
+    second = weights.decoder is not None
+    for matrix, rows, times in _products(weights, frames, _side_by_side):
+        fine = second and (matrix is weights.mask or matrix is weights.decoder)
+        blocks = graph.matrix(_float(matrix), FINE_BLOCK if fine else BLOCK)
         for _ in range(times):
             value, result = f"x{len(inputs)}", f"y{len(inputs)}"
             graph.product(value, blocks, output=result)
@@ -170,38 +181,27 @@ def _onnx_sums(count: int) -> Infer:
 def _onnx(model: ModelProto) -> Infer:
     session = OnnxRuntime().session(model.SerializeToString())
     random = np.random.default_rng(1)
-    arrays = {
-        tensor.name: random.random(tensor.shape, np.float32)
-        for tensor in (*session.get_inputs(), *session.get_outputs())
-    }
-    binding = session.io_binding()
-    for bind, tensors in (
-        (binding.bind_input, session.get_inputs()),
-        (binding.bind_output, session.get_outputs()),
-    ):
-        for tensor in tensors:
-            array = arrays[tensor.name]
-            bind(tensor.name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+    arrays = [
+        {tensor.name: random.random(tensor.shape, np.float32) for tensor in tensors}
+        for tensors in (session.get_inputs(), session.get_outputs())
+    ]
+    bound = bind(session, *arrays)
 
     def infer() -> None:
-        _ = arrays  # the binding holds addresses alone
-        session.run_with_iobinding(binding)
+        _ = arrays  # what is bound holds addresses alone
+        bound()
 
     return infer
+
+
+def _side_by_side(recurrent: Matrix, forward: Matrix) -> Tensor:
+    return np.concatenate((_float(recurrent), _float(forward)), axis=1)
 
 
 def _float(matrix: Matrix) -> Tensor:
     if not isinstance(matrix, Rounded):
         return matrix
     return matrix.steps * np.broadcast_to(matrix.scales, len(matrix.steps))[:, np.newaxis]
-
-
-def _batches(processor: BatchProcessor, frames: int, mic: Tensor, ref: Tensor) -> None:
-    out = np.empty(frames * HOP, np.float32)
-    process = processor.process if frames == 1 else processor.process_batch
-    for at in range(0, len(mic), len(out)):
-        some = slice(at, at + len(out))
-        process(mic[some], ref[some], out)
 
 
 def _turns(infer: list[Infer], times: int) -> None:
@@ -215,15 +215,9 @@ def _node(chain: Callable[[int], Infer]) -> float:
     few, many = (chain(count) for count in (1, NODES + 1))
     costs = []
     for _ in range(9):
-        times = [_cpu(partial(_turns, [infer], 200)) / 200 for infer in (few, many)]
+        times = [cpu_seconds(partial(_turns, [infer], 200)) / 200 for infer in (few, many)]
         costs.append((times[1] - times[0]) * 1e6 / NODES)
     return round(statistics.median(costs), 3)
-
-
-def _cpu(work: Callable[[], None]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 if __name__ == "__main__":

@@ -188,7 +188,11 @@ class _Bound:
         # A frame's signals lie together; those who call give each signal's frames together.
         self._heard = tuple(x.reshape(frames, signals, size).swapaxes(0, 1))
         self._infer = [
-            _binding(session, x, self._told, before, after)
+            bind(
+                session,
+                {"x": x, **before},
+                {"y": self._told, **{f"next_{name}": one for name, one in after.items()}},
+            )
             for before, after in (states, states[::-1])
         ]
 
@@ -200,18 +204,12 @@ class _Bound:
         out[:] = self._told
 
 
-def _binding(
-    session: Any,
-    x: Tensor,
-    y: Tensor,
-    before: dict[str, Tensor],
-    after: dict[str, Tensor],
-) -> Callable[[], None]:
-    """The session on these arrays, which must live as long as what is returned."""
+def bind(session: Any, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Callable[[], None]:
+    """The session on these arrays, by name, which must live as long as what is returned."""
     binding = session.io_binding()
-    for name, array in (("x", x), *before.items()):
+    for name, array in inputs.items():
         binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-    for name, array in (("y", y), *((f"next_{name}", one) for name, one in after.items())):
+    for name, array in outputs.items():
         binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
     return partial(session.run_with_iobinding, binding)
 
