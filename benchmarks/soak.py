@@ -4,6 +4,9 @@ The bridge runs as its users run it, on a private server, in a simulated room. N
 take turns; one app records DTLN Microphone, bystanders the bare microphone: one as promptly as the
 server allows, and one through the same pulse server as the bridge. Asked is what a day would show:
 does the latency drift, does memory grow, is sound lost that the bystanders have?
+
+With ``--stall-every 25`` the whole machine is held for 8 to 25 ms each 25 s: what a busy day does
+in passing is seen within minutes. That takes the right to real-time priority.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import logging
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -36,12 +40,13 @@ from benchmarks.latency import (
 )
 from benchmarks.priorities import as_on_a_desktop
 from benchmarks.recorders import in_memory, prompt_recorder
-from benchmarks.stalls import STALL_S, watched_stalls
+from benchmarks.stalls import STALL_S, made_stalls, watched_stalls
 from pipedtln.audio.api import PERIODS
 from pipedtln.control.client import BridgeClient, ask
 from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
 from pipedtln.demo.conversation import sentences
 from pipedtln.processor import SAMPLE_RATE
+from tests.service.rtkit import may_have_priority
 
 ROUND_S = 60
 """Seconds after which the conversation begins anew: near, far, both, nobody, 15 each."""
@@ -238,7 +243,9 @@ def memory_mb(pid: int) -> float:
     raise ProcessLookupError(f"process {pid} tells no RssAnon")
 
 
-def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
+def soak(
+    kind: str, options: tuple[str, ...], minutes: int, log: Path, stall_every_s: float | None
+) -> Soak:
     """Run it; ``options`` are the service's own."""
     result = Soak()
     near, far = conversation()
@@ -247,6 +254,7 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
         SERVERS[kind](inside=in_memory()) as server,
         running_bridge(server, "auto", log, lambda _a, _b: None, *options),
         watched_stalls() as stalls,
+        ExitStack() as stack,
         Progress() as progress,
     ):
         server.add_room(delay_ms=60)
@@ -259,6 +267,8 @@ def soak(kind: str, options: tuple[str, ...], minutes: int, log: Path) -> Soak:
         ):
             time.sleep(SETTLE_S)
             pid = ask(BridgeClient.status, address=server.bus_address).pid
+            if stall_every_s is not None:
+                stack.enter_context(made_stalls(stall_every_s))
             arrivals = Arrivals(straight, through)
             begun, dry = time.monotonic(), list[float]()
             corrected = list[tuple[float, float]]()
@@ -298,11 +308,20 @@ def main() -> None:
     parser.add_argument("--server", choices=SERVERS, default="pipewire")
     parser.add_argument("--latency", choices=PERIODS, default="balanced")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
+    parser.add_argument(
+        "--stall-every",
+        type=float,
+        metavar="SECONDS",
+        help="hold the whole machine for 8 to 25 ms this often",
+    )
     wanted = parser.parse_args()
+    if wanted.stall_every is not None and not may_have_priority():
+        parser.error("stalls are made by real-time priority, which this user may not have")
     options = ("--latency", wanted.latency, "--backend", wanted.backend)
     logging.basicConfig(level=logging.WARNING)
     with as_on_a_desktop(), tempfile.TemporaryDirectory() as folder:
-        result = soak(wanted.server, options, wanted.minutes, Path(folder) / "log")
+        log = Path(folder) / "log"
+        result = soak(wanted.server, options, wanted.minutes, log, wanted.stall_every)
     delays = [one.delay_ms for one in result.found]
     table = Table(
         "of",

@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice, pairwise
 from pathlib import Path
+
+from benchmarks.stalls import LONGEST_S, SHORTEST_S, moments
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,3 +36,12 @@ def test_a_core_whose_watch_wakes_late_is_told_with_when_and_how_long() -> None:
             child.kill()
     assert abs(at - stopped) < 0.05
     assert 0.09 < late < 0.4
+
+
+def test_made_stalls_hold_all_cores_at_the_same_moments_as_long_as_they_say() -> None:
+    first, second = (list(islice(moments(25.0, 100.0), 200)) for _ in range(2))
+    assert first == second
+    assert all(SHORTEST_S <= end - begin <= LONGEST_S for begin, end in first)
+    apart = [later - sooner for (sooner, _), (later, _) in pairwise(first)]
+    assert min(apart) > LONGEST_S
+    assert 23 < sum(apart) / len(apart) < 27
