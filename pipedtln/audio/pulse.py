@@ -47,6 +47,8 @@ of two in samples of 48 kHz, fragments of 8, 16 and 32 ms three times such a pow
 shorter it swings by less, which the least of several reports leaves out."""
 ROUNDED = 2
 """Samples by which it is off, for cycles are no whole number of samples of 16 kHz."""
+PARTS = ("microphone", "output", "reference")
+"""The streams, each with the context of its place here."""
 MONO = ("mono",)
 SILENCE = 1024
 """Samples of silence sent at a time."""
@@ -102,7 +104,7 @@ class PulseBackend:
         if self._connection is not None and not self._connection.alive:
             self.close()
         if self._connection is None:
-            self._connection = Connection(self._server, self._app)
+            self._connection = Connection(self._server, self._app, len(PARTS))
         return self._connection
 
 
@@ -130,6 +132,7 @@ class PulseSession:
         self._pointer, self._size = c.c_void_p(), c.c_size_t()
         self._at_pointer, self._at_size = c.byref(self._pointer), c.byref(self._size)
         self._devices: dict[int, str] = {}
+        self._parts: dict[int, int] = {}
         self._frame_bytes: dict[int, int] = {}
         self._ages: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=REPORTS))
         """Milliseconds by which the newest sound of each recording stream was old when told of."""
@@ -374,7 +377,7 @@ class PulseSession:
             fragsize=route.period * frame_bytes,
         )
         with self._connection.locked():
-            stream = self._new(device, f"DTLN {name}", channels)
+            stream = self._new(device, name, channels)
             self._frame_bytes[stream] = frame_bytes
             notify = pa.StreamNotify(self._timed)
             self._callbacks.append(notify)
@@ -394,7 +397,7 @@ class PulseSession:
             fragsize=pa.UNSET,
         )
         with self._connection.locked():
-            stream = self._new(route.out, "DTLN output", MONO)
+            stream = self._new(route.out, "output", MONO)
             for name, callback in (("underflow", self._underflow), ("overflow", self._overflow)):
                 notify = pa.StreamNotify(callback)
                 self._callbacks.append(notify)
@@ -411,7 +414,11 @@ class PulseSession:
         return stream
 
     def _new(self, device: str, name: str, channels: tuple[str, ...]) -> int:
-        stream = self._connection.new_stream(name, self._route.sample_rate, channels)
+        part = PARTS.index(name)
+        stream = self._connection.new_stream(
+            part, f"DTLN {name}", self._route.sample_rate, channels
+        )
+        self._parts[stream] = part
         self._undo.callback(self._release, stream)
         self._devices[stream] = device
         for event, callback in (("state", self._state_changed), ("moved", self._moved)):
@@ -441,7 +448,7 @@ class PulseSession:
                 raise ServerError(f"the audio server did not open {self._devices[slow]} in time")
 
     def _refuse(self, stream: int) -> None:
-        number = self._connection.last_error()
+        number = self._connection.last_error(self._parts[stream])
         device = self._devices[stream]
         if number == pa.PA_ERR_NOENTITY:
             raise DeviceNotFoundError(

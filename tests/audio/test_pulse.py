@@ -164,6 +164,18 @@ def test_streams_can_be_told(server: PrivateServer, backend: PulseBackend) -> No
     session.close()
 
 
+def test_no_stream_waits_for_the_messages_of_another(
+    server: PrivateServer, backend: PulseBackend
+) -> None:
+    # PipeWire sends a client's recording nothing in a cycle in which it has a message for another
+    # of its streams.
+    session = backend.open(route(server), nothing)
+    with server.connect() as pulse:
+        clients = [stream.client for stream in own_streams(pulse)]  # type: ignore[attr-defined]
+    assert len(set(clients)) == 3
+    session.close()
+
+
 @pytest.mark.parametrize("which", ["mic", "ref", "out"])
 def test_unknown_device_is_named(server: PrivateServer, backend: PulseBackend, which: str) -> None:
     known = {"mic": server.MICROPHONE, "ref": f"{server.SPEAKER}.monitor", "out": OUT}
