@@ -1,6 +1,6 @@
 """The connection to a PulseAudio server that streams: libpulse contexts on a thread of their own.
 
-Each stream has a context, and so a socket, to itself. PipeWire's pulse server, up to 1.6 at the
+Each stream has a context, and so a socket, to itself. PipeWire's pulse server, up to 1.6.8 at the
 least, sends a recording stream nothing in a cycle in which the same client has another message
 waiting, as a playback stream's request: its sound then comes a cycle of the graph later, at random
 and as often as the two meet (upstream's commit f75fc4c85 mends it).
