@@ -40,7 +40,7 @@ from benchmarks.latency import (
 )
 from benchmarks.priorities import as_on_a_desktop
 from benchmarks.recorders import in_memory, prompt_recorder
-from benchmarks.stalls import STALL_S, made_stalls, watched_stalls
+from benchmarks.stalls import LONGEST_S, SHORTEST_S, STALL_S, made_stalls, watched_stalls
 from pipedtln.audio.api import PERIODS
 from pipedtln.control.client import BridgeClient, ask
 from pipedtln.demo.bridge import MICROPHONE, SPEAKER, running_bridge
@@ -312,7 +312,7 @@ def main() -> None:
         "--stall-every",
         type=float,
         metavar="SECONDS",
-        help="hold the whole machine for 8 to 25 ms this often",
+        help=f"hold the whole machine for {SHORTEST_S} to {LONGEST_S} s this often",
     )
     wanted = parser.parse_args()
     if wanted.stall_every is not None and not may_have_priority():

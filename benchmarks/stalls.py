@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 SLEEP_S = 0.002
 STALL_S = 0.005
@@ -40,9 +41,7 @@ def watched_stalls() -> Iterator[Callable[[], Stalls]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for core in os.sched_getaffinity(0):
             told = stack.enter_context((folder / f"{core}").open("wb"))
-            watch = [sys.executable, "-m", "benchmarks.stalls", "--core", str(core)]
-            child = stack.enter_context(subprocess.Popen(watch, stdout=told))
-            stack.callback(child.terminate)
+            _start(stack, f"--core {core}", told)
 
         def stalls() -> Stalls:
             lines = [line for file in folder.iterdir() for line in file.read_text().splitlines()]
@@ -51,11 +50,23 @@ def watched_stalls() -> Iterator[Callable[[], Stalls]]:
         yield stalls
 
 
+def _start(stack: ExitStack, options: str, told: IO[bytes] | None = None) -> None:
+    """Have a process of its own do it, until the stack is left."""
+    command = [sys.executable, "-m", "benchmarks.stalls", *options.split()]
+    child = stack.enter_context(subprocess.Popen(command, stdout=told))
+    stack.callback(child.terminate)
+
+
+def _go_first(core: int) -> None:
+    """Run on this core alone, before all others."""
+    os.sched_setaffinity(0, {core})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+
+
 def watch(core: int) -> None:
     """Print the stalls of a core as they come, for ever."""
-    os.sched_setaffinity(0, {core})
     with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        _go_first(core)
     while True:
         began = time.monotonic()
         time.sleep(SLEEP_S)
@@ -72,9 +83,7 @@ def made_stalls(every_s: float) -> Iterator[None]:
     began = time.monotonic()
     with ExitStack() as stack:
         for core in os.sched_getaffinity(0):
-            hold = f"--hold {core} --every {every_s} --began {began}".split()
-            child = subprocess.Popen([sys.executable, "-m", "benchmarks.stalls", *hold])
-            stack.callback(stack.enter_context(child).terminate)
+            _start(stack, f"--hold {core} --every {every_s} --began {began}")
         yield
 
 
@@ -88,11 +97,13 @@ def moments(every_s: float, began: float) -> Iterator[tuple[float, float]]:
 
 
 def hold(core: int, every_s: float, began: float) -> None:
-    """Hold a core at these moments, for ever."""
-    os.sched_setaffinity(0, {core})
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    """Hold a core at these moments, as long as whoever started it lives."""
+    parent = os.getppid()
+    _go_first(core)
     for begin, end in moments(every_s, began):
         time.sleep(max(0.0, begin - time.monotonic()))
+        if os.getppid() != parent:
+            return
         while time.monotonic() < end:
             pass
 
