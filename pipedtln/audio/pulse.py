@@ -133,6 +133,7 @@ class PulseSession:
         self._at_pointer, self._at_size = c.byref(self._pointer), c.byref(self._size)
         self._devices: dict[int, str] = {}
         self._parts: dict[int, int] = {}
+        """Kept here, for libpulse knows no context of a stream that was refused."""
         self._frame_bytes: dict[int, int] = {}
         self._ages: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=REPORTS))
         """Milliseconds by which the newest sound of each recording stream was old when told of."""
