@@ -117,9 +117,10 @@ class Engine:
         self._queue_level = 0.0
         self._backlog = 0.0
         self._underruns = 0
-        self._blocks = tuple(np.zeros((3, MOST_BATCH * HOP), dtype=np.float32))
-        each = (block.reshape(-1, HOP) for block in self._blocks)
-        self._each = list(zip(*each, strict=True))
+        blocks = np.zeros((3, MOST_BATCH, HOP), dtype=np.float32)
+        self._blocks = [tuple(blocks[:, :count].reshape(3, -1)) for count in range(MOST_BATCH + 1)]
+        """Microphone, reference and output of so many hops at once."""
+        self._each = list(zip(*blocks, strict=True))
 
     def wake(self) -> None:
         """Sound has arrived: work on it, if started. Called by the backend, in a thread that may
@@ -228,49 +229,45 @@ class Engine:
     def _hops(self, port: Port, waiting: int, count: int, staying: int, late: bool) -> None:
         """Work on the oldest of the ``waiting`` samples, of which the newest are ``staying`` for
         now: on one hop, or on several at once."""
-        hops = self._each[:count]
-        ahead = waiting
-        for mic, ref, _ in hops:
-            ahead -= HOP
-            self._backlog += 0.02 * (ahead - self._backlog)
-            port.mic.read(mic)
-            if port.paired:
-                # Channels of one card share its clock: nothing to hold, pad or resample.
-                port.ref.read(ref)
-            else:
-                self.feed.read(port.ref, ref, ahead)
-            # A broken driver's NaN would stay in the network's memory for ever.
+        mic, ref, out = self._blocks[count]
+        ahead = waiting - len(mic)
+        behind = (count - 1) * HOP
+        # (For the mean of the hops, as if they went one by one.)
+        self._backlog += 0.02 * count * (ahead + behind / 2 - self._backlog)
+        port.mic.read(mic)
+        if port.paired:
+            # Channels of one card share its clock: nothing to hold, pad or resample.
+            port.ref.read(ref)
+        else:
+            self.feed.read(port.ref, ref, ahead)
+        # A broken driver's NaN would stay in the network's memory for ever. (Whatever it is
+        # multiplied by, it shows in the sum.)
+        if not math.isfinite(np.dot(mic, ref)):
             for block in (mic, ref):
-                if not math.isfinite(float(np.dot(block, block))):
+                if not math.isfinite(np.dot(block, block)):
                     block[:] = 0
         if count == 1:
-            self.voice.process(*hops[0], late=late)
+            self.voice.process(mic, ref, out, late=late)
         else:
-            mic, ref, out = self._blocks
-            some = slice(0, count * HOP)
-            self.voice.process_batch(mic[some], ref[some], out[some])
-        ahead = waiting - staying
-        upto = port.mic.taken - count * HOP
-        for mic, ref, out in hops:
-            for tap in self._taps:
-                tap.hear(mic, ref, out)
-            ahead -= HOP
-            upto += HOP
-            self._put_out(port, out, ahead, upto)
+            self.voice.process_batch(mic, ref, out)
+        for tap in self._taps:
+            for hop in self._each[:count]:
+                tap.hear(*hop)
+        self._put_out(port, out, ahead - staying)
 
-    def _put_out(self, port: Port, out: Block, ahead: int, upto: int) -> None:
-        """Queue a processed hop, up to whose end the microphone brought ``upto`` samples, and after
-        which ``ahead`` more were waiting."""
+    def _put_out(self, port: Port, out: Block, ahead: int) -> None:
+        """Queue processed hops, after which ``ahead`` more samples were waiting."""
         underruns = port.underruns
         if underruns != self._underruns:
             self._underruns = underruns
             self.pacer.underrun()
-        queued, age = port.queued(), self._age(upto)
-        gap = self.pacer.gap(queued, ahead)
+        hops = len(out) // HOP
+        queued, age = port.queued(), self._age(port.mic.taken)
+        gap = self.pacer.gap(queued, ahead, hops)
         if gap:
             port.jump(gap)
             queued += gap
-        self._queue_level += 0.02 * (queued - self._queue_level)
+        self._queue_level += 0.02 * hops * (queued + (hops - 1) * HOP / 2 - self._queue_level)
         paced = self.pacer.pace(out, queued, ahead, port.held_back, age=age)
         if paced is not None:
             port.write(paced)

@@ -81,13 +81,14 @@ class QueueLevel:
         """Sound arrived whose newest sample has this age (see :meth:`watch`)."""
         self._least_age = min(self._least_age, age)
 
-    def watch(self, level: int, corrected: int, age: int = 0) -> bool:
-        """Note the level before a hop.
+    def watch(self, level: int, corrected: int, age: int = 0, hops: int = 1) -> bool:
+        """Note the level before a hop, or before several that are written at once.
 
         Parameters
         ----------
         age : samples since the hop's newest was recorded, by the clock, give or take what is the
             same for all; where that is not known, none is late
+        hops : how many there are; the age is the first one's
 
         Returns
         -------
@@ -97,9 +98,10 @@ class QueueLevel:
         self._least = min(self._least, level + corrected)
         self._least_path = min(self._least_path, level + corrected + age)
         self._least_age = min(self._least_age, age)
-        self._seen += 1
-        if self._seen % BLOCK_HOPS:
+        self._seen += hops
+        if self._seen < BLOCK_HOPS:
             return False
+        self._seen -= BLOCK_HOPS
         self._lowest.append(self._least)
         if len(self._lowest) >= KNOWN_BLOCKS:
             self.usual = sorted(self._lowest)[len(self._lowest) // 2]

@@ -79,18 +79,19 @@ class Margin:
             self._own = max(0, max(self._recent, default=0))
             self._recent.clear()
 
-    def hop(self, late: int) -> None:
-        """A hop has come ``late`` samples later than usual."""
-        self._now += 1
+    def hop(self, late: int, hops: int = 1) -> None:
+        """A hop, or several at once, has come ``late`` samples later than usual."""
+        self._now += hops
         if self._dry_at is not None:
             self._own = max(self._own, late)
             if self._now - self._dry_at > AGAIN_HOPS:
                 self._decide(self._dry_at)
                 self._dry_at = None
             return
-        if len(self._recent) == OWN_HOPS:
-            self._used = max(self._used, self._recent[0])
-        self._recent.append(late)
+        for _ in range(hops):
+            if len(self._recent) == OWN_HOPS:
+                self._used = max(self._used, self._recent[0])
+            self._recent.append(late)
         if self._now - self._calm_from >= LOWER_HOPS:
             self._lower()
 

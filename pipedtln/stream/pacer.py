@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipedtln.processor import HOP, Block
+from pipedtln.processor import HOP, MOST_BATCH, Block
 from pipedtln.stream.level import SLACK, QueueLevel
 from pipedtln.stream.margin import AGAIN_HOPS, Margin
 from pipedtln.stream.resample import DriftResampler
@@ -49,8 +49,9 @@ class OutputPacer:
     def __init__(self, more: int = 400, gross: int = 1280) -> None:
         self._margin = Margin(more)
         self._gross = gross
-        self._resampler = DriftResampler(capacity=4 * HOP)
-        self._out = np.zeros(2 * HOP, dtype=np.float32)
+        self._resampler = DriftResampler(capacity=(MOST_BATCH + 2) * HOP)
+        self._out = np.zeros((MOST_BATCH + 1) * HOP, dtype=np.float32)
+        self._joined = np.zeros_like(self._out)
         self._rise = np.linspace(1 / HOP, 1, HOP, dtype=np.float32)
         self._before_cut = np.zeros(HOP, dtype=np.float32)
         self._period = HOP
@@ -101,21 +102,22 @@ class OutputPacer:
         """The queue ran dry: ask for a greater margin, unless that happens seldom."""
         self._margin.underrun()
 
-    def gap(self, queued: int, ahead: int = 0) -> int:
-        """Silence to put before the next hop: at the start, and where sound goes lost.
+    def gap(self, queued: int, ahead: int = 0, hops: int = 1) -> int:
+        """Silence to put before the next hops: at the start, and where sound goes lost.
 
         Parameters
         ----------
         queued : samples in the queue; negative where the device went on without them
-        ahead : samples that will follow the next hop at once
+        ahead : samples that will follow the next hops at once
+        hops : how many are written now
         """
-        level = queued + ahead
-        self._since_dry += 1
+        level = queued + ahead + (hops - 1) * HOP
+        self._since_dry += hops
         thin = False
         if queued < 0:
             if self._since_dry > AGAIN_HOPS:
                 self._dry_again = 0
-            elif self._since_dry > 1:
+            elif self._since_dry > hops:
                 self._dry_again += 1
             thin = self._dry_again >= THIN_AGAIN
             self._since_dry = 0
@@ -154,34 +156,69 @@ class OutputPacer:
 
     def pace(
         self,
-        hop: Block,
+        sound: Block,
         queued: int,
         ahead: int = 0,
         held_back: int = 0,
         age: int = 0,
     ) -> Block | None:
-        """Adapt one hop.
+        """Adapt one hop, or several that are written at once.
 
         Parameters
         ----------
-        hop : float32, shape (128,); the processed sound
-        queued : samples in the queue just before this hop is written
+        sound : float32, shape (hops * 128,); what was processed
+        queued : samples in the queue just before it is written
         ahead : samples that will follow it at once
         held_back : samples of the microphone that the server holds back at the least: where it
             were more, as it has been, the queue would be as much shorter now
-        age : samples since the hop's newest was recorded, by the clock, give or take what is the
-            same for all hops and for :meth:`arrived`; where nobody knows, none is late
+        age : samples since the newest of these was recorded, by the clock, give or take what is
+            the same for all hops and for :meth:`arrived`; where nobody knows, none is late
 
         Returns
         -------
-        float32 array of 127 to 129 samples, valid until the next call, or None: drop this hop.
+        float32 array of 127 to 129 samples for each hop that is not dropped, valid until the next
+        call, or None: drop all.
         """
         self._most_held_back = max(self._most_held_back, held_back)
         level = queued - (self._most_held_back - held_back)
-        self._margin.hop(self._level.usual - level - self.corrected)
+        behind = len(sound) - HOP
+        if not behind:
+            return self._pace_hop(sound, queued, level, ahead, age)
+        busy = self._owed or self._cut or self._fade_in
+        if busy or queued < 0 or self._too_much(level) > self._most_excess:
+            return self._pace_each(sound, queued, level, ahead, age)
+        # Nothing to do but to look: before the first of them the queue is emptiest.
+        hops = len(sound) // HOP
+        self._margin.hop(self._level.usual - level - self.corrected, hops)
+        self._watch(level, age + behind, hops)
+        self._resampler.push(sound)
+        out = self._out[: len(sound)]
+        self._resampler.pull(out)
+        return out
+
+    def _pace_each(
+        self, sound: Block, queued: int, level: int, ahead: int, age: int
+    ) -> Block | None:
+        """Adapt hops one by one and join what comes of them."""
+        filled = 0
+        for at in range(0, len(sound), HOP):
+            left = len(sound) - HOP - at
+            hop = sound[at : at + HOP]
+            paced = self._pace_hop(hop, queued + filled, level + filled, ahead + left, age + left)
+            if paced is not None:
+                self._joined[filled : filled + len(paced)] = paced
+                filled += len(paced)
+        return self._joined[:filled] if filled else None
+
+    def _too_much(self, level: int) -> int:
+        """Samples by which the queue is too long: grossly now, or throughout the last blocks."""
         # The level swings by a period: what is always there is less.
         excess = level - self.margin - (self._period - HOP)
-        too_much = excess if excess > self._gross else self._lasting
+        return excess if excess > self._gross else self._lasting
+
+    def _pace_hop(self, hop: Block, queued: int, level: int, ahead: int, age: int) -> Block | None:
+        self._margin.hop(self._level.usual - level - self.corrected)
+        too_much = self._too_much(level)
         if self._cut == 0 and too_much > self._most_excess:
             # A number of hops, not a level to reach: a device that pauses would never reach it.
             self._cut = (too_much - SLACK) // HOP
@@ -214,9 +251,9 @@ class OutputPacer:
         self._resampler.pull(out, speed)
         return out
 
-    def _watch(self, level: int, age: int) -> None:
+    def _watch(self, level: int, age: int, hops: int = 1) -> None:
         """Note the level; look at it once per block."""
-        if not self._level.watch(level, self.corrected, age):
+        if not self._level.watch(level, self.corrected, age, hops):
             return
         self._lasting = self._level.lasting(self.margin, self.corrected)
         if self._owed or self._lasting > self._most_excess:

@@ -96,16 +96,17 @@ class ReferenceFeed:
         self._forget_losses()
 
     def read(self, ring: Ring, out: Block, ahead: int = 0) -> bool:
-        """Fill ``out`` with the hop that belongs to the microphone's present one.
+        """Fill ``out`` with the hops that belong to the microphone's present ones.
 
         Parameters
         ----------
+        out : float32, shape (hops * 128,), up to :data:`MOST_BATCH` hops
         ahead : samples of the microphone that wait for later hops; theirs is no backlog
 
         Returns
         -------
         bool
-            False if (part of) the hop had to be replaced by silence.
+            False if (part of) them had to be replaced by silence.
         """
         if not self._primed and not self._prime(ring, out, ahead):
             return False
@@ -123,7 +124,8 @@ class ReferenceFeed:
         else:
             self._pad(ring, needed)
         self._resampler.pull(out, speed)
-        self._watch(ring, there - ahead - needed, whole)
+        late = -(-max(0, needed - there) // HOP)
+        self._watch(ring, there - ahead - needed, len(out) // HOP, late)
         return whole
 
     def _prime(self, ring: Ring, out: Block, ahead: int) -> bool:
@@ -153,6 +155,7 @@ class ReferenceFeed:
 
     def _watch_afresh(self) -> None:
         self._hops = 0
+        self._settled = False
         self._see_afresh()
         self._forget_losses()
 
@@ -164,16 +167,18 @@ class ReferenceFeed:
         if self._losses is not None:
             self._losses.forget()
 
-    def _watch(self, ring: Ring, left: int, whole: bool) -> None:
+    def _watch(self, ring: Ring, left: int, hops: int, late: int) -> None:
         """Look for the least backlog; set it right once, then steer it."""
-        if whole:
+        if not late:
             self._least = min(self._least, left)
         else:
             self._least_late = min(self._least_late, left)
-            self._late_hops += 1
-        self._hops += 1
-        if self._hops % SETTLE_HOPS:
+            self._late_hops += late
+        self._hops += hops
+        if self._hops < SETTLE_HOPS:
             return
+        self._hops -= SETTLE_HOPS
+        first, self._settled = not self._settled, True
         lost = self._losses.look() if self._losses is not None else 0
         if lost:
             self._make_up(ring, lost)
@@ -185,7 +190,7 @@ class ReferenceFeed:
         level = min(self._least, self._least_before)
         self._least, self._least_before = UNSEEN, self._least
         self._level = float(level)
-        if self._hops == SETTLE_HOPS or level > self.bound:
+        if first or level > self.bound:
             self._settle(ring, level - self.target)
             self._least_before = UNSEEN
         else:

@@ -219,6 +219,38 @@ def test_gross_excess_is_gone_within_two_seconds_by_a_fade(excess: int) -> None:
     assert steps.max() < 1.5 * np.abs(np.diff(sound)).max()
 
 
+@pytest.mark.parametrize("excess", [100, 1000, 5000], ids=["played away", "cut", "cut at once"])
+@pytest.mark.parametrize("hops", [2, 4])
+def test_hops_written_at_once_come_out_as_one_by_one(hops: int, excess: int) -> None:
+    sound = tone(60 * SAMPLE_RATE, 200.0)
+    size = hops * HOP
+    results = []
+    for at_once in (1, hops):
+        pacer, blocks = OutputPacer(), []
+        pacer.reset(size)
+        level = usual = pacer.margin
+        for at in range(0, len(sound), size):
+            level += excess if at // size == 2000 // hops else 0
+            pacer.arrived(0)
+            for first in range(at, at + size, at_once * HOP):
+                ahead = at + size - first - at_once * HOP
+                out = pacer.pace(sound[first : first + at_once * HOP], level, ahead, age=ahead)
+                if out is not None:
+                    level += len(out)
+                    blocks.append(out.copy())
+            level -= size
+        results.append((np.concatenate(blocks), pacer, level - usual))
+    (alone, by_one, left), (together, by_several, also_left) = results
+    print(f"dropped {by_several.dropped}, corrected {by_several.corrected}, left {also_left}")
+    same = 2000 * HOP
+    np.testing.assert_array_equal(together[:same], alone[:same])
+    assert by_several.dropped == by_one.dropped
+    assert (by_one.dropped > 0) == (excess > 100)
+    assert abs(by_several.corrected - by_one.corrected) <= NEAR
+    assert abs(also_left - left) <= NEAR
+    assert np.abs(np.diff(together)).max() < 1.5 * np.abs(np.diff(sound)).max()
+
+
 def test_stall_costs_no_latency() -> None:
     result = run(30, stalls={10.0: 0.03, 20.0: 5.0})
     before = result.levels[5 * 125 : 10 * 125].mean()

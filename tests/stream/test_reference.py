@@ -8,6 +8,7 @@ import pytest
 from pipedtln.processor import HOP, SAMPLE_RATE
 from pipedtln.stream.reference import SETTLE_HOPS, ReferenceFeed
 from pipedtln.stream.ring import Ring
+from tests.stream.sounds import tone
 
 
 def ramp(start: int, count: int) -> np.ndarray:
@@ -164,3 +165,33 @@ def test_drift_for_an_hour_is_held_without_a_slip(ppm: float, fragment: int) -> 
     assert (feed.dropped, feed.padded) == trouble
     assert most < feed.target + HOP + fragment + 160
     assert mean == pytest.approx(ppm, abs=100)
+
+
+@pytest.mark.parametrize("ppm", [0.0, 200.0])
+@pytest.mark.parametrize("hops", [2, 4])
+def test_hops_read_at_once_are_those_read_one_by_one(hops: int, ppm: float) -> None:
+    sound = tone(40 * SAMPLE_RATE, 300.0)
+    results = []
+    for at_once in (1, hops):
+        feed, ring, sent, blocks = ReferenceFeed(), Ring(SAMPLE_RATE), 0, []
+        for block in range(1, 4000 // hops):
+            due = int(block * hops * HOP * (1 + ppm * 1e-6))
+            # A tenth of a second comes too late once.
+            if block * hops // 12 != 100:
+                ring.write(sound[sent:due])
+                sent = due
+            for left in range(hops - at_once, -1, -at_once):
+                out = np.zeros(at_once * HOP, dtype=np.float32)
+                feed.read(ring, out, left * HOP)
+                blocks.append(out)
+        results.append((np.concatenate(blocks), feed))
+    (alone, by_one), (together, by_several) = results
+    # (It begins with a whole block.)
+    assert 0 <= by_several.padded - by_one.padded < hops * HOP
+    assert by_one.padded > 12 * HOP
+    assert by_several.dropped - by_several.padded == by_one.dropped - by_one.padded
+    assert by_several.drift_ppm == pytest.approx(by_one.drift_ppm, abs=3)
+    assert (by_one.drift_ppm > 50) == (ppm > 0)
+    # A third of a sample: what was late steers by a little less or more.
+    step = np.abs(np.diff(sound)).max()
+    np.testing.assert_allclose(together[8 * HOP :], alone[8 * HOP :], atol=step / 3)
