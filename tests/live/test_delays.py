@@ -17,6 +17,9 @@ from tests.live.sound import MOST_SLIP_MS, Sound, level_db, moved_ms, speech, ta
 from tests.service.bridge import RunningBridge
 
 SECONDS = 9.0
+DRIFTING_S = 27.0
+"""At 300 ppm that moves the echo by a hop while it is measured. What a network cancels depends on
+where in a hop the echo lies (33.5 to 40.6 dB of this voice), and two players start anywhere."""
 SETTLED_S = 3.0
 """The far end talks that long before the measure begins."""
 LEAST_DB = 35
@@ -47,10 +50,14 @@ def test_echo_is_cancelled_at_any_delay(
 def test_echo_stays_cancelled_while_the_loudspeakers_clock_drifts(
     server: PrivateServer, bridge: RunningBridge, drift_ppm: int
 ) -> None:
-    far = speech("far", SECONDS)
+    far = speech("far", DRIFTING_S)
     rate = SAMPLE_RATE * (1 + drift_ppm * 1e-6)
     echo = 0.5 * soxr.resample(np.concatenate([np.zeros(1600, np.float32), far]), SAMPLE_RATE, rate)
-    assert suppression_of(server, bridge, f"{drift_ppm} ppm", far, echo) >= LEAST_DB
+    drift_ms = abs(drift_ppm) * 1e-3 * DRIFTING_S
+    suppression = suppression_of(
+        server, bridge, f"{drift_ppm} ppm", far, echo, most_slip_ms=drift_ms
+    )
+    assert suppression >= LEAST_DB
 
 
 def suppression_of(
@@ -59,12 +66,14 @@ def suppression_of(
     what: str,
     far: Sound,
     echo: Sound | None = None,
+    *,
+    most_slip_ms: float = MOST_SLIP_MS,
 ) -> float:
     """How much quieter the far end is on DTLN Microphone, in dB.
 
-    A run below :data:`LEAST_DB` in which the output ran dry, the bare microphone's echo moved or
-    the machine stood still measured a machine that was busy with other things; it is told and
-    repeated, :data:`ATTEMPTS` times in all at most.
+    A run below :data:`LEAST_DB` in which the output ran dry, the bare microphone's echo moved by
+    more than `most_slip_ms` or the machine stood still measured a machine that was busy with other
+    things; it is told and repeated, :data:`ATTEMPTS` times in all at most.
     """
     for _ in range(ATTEMPTS):
         before = bridge.status().xruns
@@ -78,7 +87,7 @@ def suppression_of(
             f"microphone moved by {slip_ms:.1f} ms; the machine stood still for "
             f"{max(pauses_ms):.1f} ms"
         )
-        disturbed = underruns > 0 or slip_ms > MOST_SLIP_MS or max(pauses_ms) > MOST_PAUSE_MS
+        disturbed = underruns > 0 or slip_ms > most_slip_ms or max(pauses_ms) > MOST_PAUSE_MS
         if suppression >= LEAST_DB or not disturbed:
             break
     return suppression
