@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from pipedtln.processor import HOP, Block, Processor, process_hops
+from pipedtln.processor import HOP, MOST_BATCH, Block, Processor, process_hops
 
 LOG = logging.getLogger(__name__)
 
@@ -34,19 +34,23 @@ class _DelayLine:
         self.delay = delay
         self.warm_hops = delay // HOP + 1
         """Hops after which a processor of this delay tells of what is said now."""
-        self._history = np.zeros(delay + HOP, dtype=np.float32)
+        self._history = np.zeros(delay + MOST_BATCH * HOP, dtype=np.float32)
+        self._given = self._history[: MOST_BATCH * HOP]
 
     @property
     def newest(self) -> float:
-        """The sample given last."""
-        return float(self._history[HOP - 1])
+        """The sample due last."""
+        return float(self._given[-1])
 
-    def push(self, mic: Block, out: Block) -> None:
-        """Take a hop and give the delayed one."""
-        history = self._history
-        history[:-HOP] = history[HOP:]
-        history[-HOP:] = mic
-        np.copyto(out, history[:HOP])
+    def push(self, mic: Block) -> None:
+        """Take one hop or several; as much is due now."""
+        history, count = self._history, len(mic)
+        history[:-count] = history[count:]
+        history[-count:] = mic
+
+    def give(self, out: Block) -> None:
+        """The newest of what is due."""
+        np.copyto(out, self._given[-len(out) :])
 
     def continue_from(self, other: _DelayLine) -> None:
         """Take over what another one has heard, as far as it reaches."""
@@ -74,7 +78,7 @@ class FailOpen:
         self._gains = np.zeros(HOP, dtype=np.float32)
         self._loads = np.zeros(LOAD_HOPS, dtype=np.float32)
         self._wet_gain = self._dry_gain = 0.0
-        self._last_dry = self._last_out = 0.0
+        self._last_out = 0.0
         self._quiet_until = 0
         self._told = False
         self._was_late = False
@@ -129,7 +133,7 @@ class FailOpen:
         self._line = self._wanted_line
         self._line.reset()
         self._wet_gain = self._dry_gain = 0.0
-        self._last_dry = self._last_out = 0.0
+        self._last_out = 0.0
         self._warm = self._line.warm_hops
         if self._processor:
             self._processor.reset()
@@ -168,21 +172,42 @@ class FailOpen:
             ``mic``
         """
         self.ran = self._run(mic, ref, out, late=False)
+        if self._undisturbed:
+            hops = len(mic) // HOP
+            self._line.push(mic)
+            self._last_out = float(out[-1])
+            self._warm += hops
+            self.hops += hops
+            return
         for mic_hop, out_hop in zip(mic.reshape(-1, HOP), out.reshape(-1, HOP), strict=True):
             self._pass_on(mic_hop, out_hop)
+
+    @property
+    def _undisturbed(self) -> bool:
+        """Whether what the processor made is heard as it is, as it was before."""
+        return (
+            self.ran
+            and self._wet_gain == 1.0
+            and self._dry_gain == 0.0
+            and self.strength == 100
+            and not self.bypass
+            and not self.muted
+            and self._warm >= self._line.warm_hops
+            and self._wanted_line is self._line
+        )
 
     def _pass_on(self, mic: Block, out: Block) -> None:
         """Blend what came out of one hop with the microphone."""
         moved = self._take_line()
-        self._line.push(mic, self._dry)
-        last_dry = float(self._dry[-1])
+        last_dry = self._line.newest
+        self._line.push(mic)
         self._warm = self._warm + 1 if self.ran else 0
         wet = self._warm > self._line.warm_hops
         self._by_wish = self.bypass or (self._by_wish and self.ran and not wet)
         if not wet and not self._by_wish:
             self.bypassed_hops += 1
-        self._mix(out, wet, moved)
-        self._last_dry, self._last_out = last_dry, float(out[-1])
+        self._mix(out, wet, moved, last_dry)
+        self._last_out = float(out[-1])
         self.hops += 1
 
     def _take_line(self) -> bool:
@@ -192,7 +217,6 @@ class FailOpen:
             return False
         wanted.continue_from(self._line)
         self._line = wanted
-        self._last_dry = wanted.newest
         return True
 
     def _run(self, mic: Block, ref: Block, out: Block, late: bool) -> bool:
@@ -250,22 +274,26 @@ class FailOpen:
             except Exception as error:  # noqa: BLE001 - as above
                 self.problem = f"{reason}; reset failed: {error}"
 
-    def _mix(self, out: Block, wet: bool, moved: bool) -> None:
-        """Blend ``out`` with the microphone, fading over the hop where the blend changes."""
+    def _mix(self, out: Block, wet: bool, moved: bool, last_dry: float) -> None:
+        """Blend ``out`` with the microphone, fading over the hop where the blend changes.
+
+        ``last_dry`` is the sample of the microphone before those that are due now.
+        """
         share = self.strength / 100 if wet and not self.bypass else 0.0
         wet_gain, dry_gain = (0.0, 0.0) if self.muted else (share, 1.0 - share)
         steady = wet_gain == self._wet_gain and dry_gain == self._dry_gain
         if steady and wet_gain == 1.0:
             return
         if steady and dry_gain == 1.0 and not moved:
-            np.copyto(out, self._dry)
+            self._line.give(out)
             return
+        self._line.give(self._dry)
         if moved or (not wet and self._wet_gain > 0.0):
             # The processor's sound broke off, or the microphone's delay is another from here on:
             # the microphone takes over at once, and the step is spread over the hop.
             np.copyto(out, self._dry)
             self._fade(out, self._wet_gain + self._dry_gain, wet_gain + dry_gain)
-            step = self._last_out - self._last_dry * (self._wet_gain + self._dry_gain)
+            step = self._last_out - last_dry * (self._wet_gain + self._dry_gain)
             np.multiply(self._rise, np.float32(-step), out=self._gains)
             self._gains += np.float32(step)
             out += self._gains
