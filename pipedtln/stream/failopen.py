@@ -188,10 +188,7 @@ class FailOpen:
         return (
             self.ran
             and self._wet_gain == 1.0
-            and self._dry_gain == 0.0
-            and self.strength == 100
-            and not self.bypass
-            and not self.muted
+            and self._wanted_gains(wet=True) == (1.0, 0.0)
             and self._warm >= self._line.warm_hops
             and self._wanted_line is self._line
         )
@@ -274,13 +271,17 @@ class FailOpen:
             except Exception as error:  # noqa: BLE001 - as above
                 self.problem = f"{reason}; reset failed: {error}"
 
+    def _wanted_gains(self, wet: bool) -> tuple[float, float]:
+        """Of processor and microphone, by the user's wishes and whether the processor is ready."""
+        share = self.strength / 100 if wet and not self.bypass else 0.0
+        return (0.0, 0.0) if self.muted else (share, 1.0 - share)
+
     def _mix(self, out: Block, wet: bool, moved: bool, last_dry: float) -> None:
         """Blend ``out`` with the microphone, fading over the hop where the blend changes.
 
         ``last_dry`` is the sample of the microphone before those that are due now.
         """
-        share = self.strength / 100 if wet and not self.bypass else 0.0
-        wet_gain, dry_gain = (0.0, 0.0) if self.muted else (share, 1.0 - share)
+        wet_gain, dry_gain = self._wanted_gains(wet)
         steady = wet_gain == self._wet_gain and dry_gain == self._dry_gain
         if steady and wet_gain == 1.0:
             return
