@@ -42,6 +42,10 @@ BACKENDS = ("pulse", "pipewire")
 SETTLE_S = 5.0
 LIKE = 0.7
 """Correlation from which two stretches of sound are the same."""
+MISSED = 10
+"""Stretches in a row that are not recognized, after which they are looked for further away."""
+SOONER_S, LATER_S = 0.5, 2.0
+"""How far away, around the moment at which they arrive straight."""
 MARKER_HZ = 800
 """Up to where the noise goes whose delay is looked for."""
 FIGURES = ("p5", "median", "p95", "most", "s", "dry", "wakes/s", "CPU %", "with server")
@@ -160,22 +164,41 @@ def find_delays(
     size : samples that are looked for: a tenth of a second of a :func:`marker`, more of speech
     every : samples after which it is looked again
     """
-    by, _ = lag(through[: 20 * SAMPLE_RATE], straight[: 20 * SAMPLE_RATE])
-    found = []
+    found: list[Found] = []
     reach = SAMPLE_RATE // 5
-    first = max(arrivals.first(0), arrivals.first(1) - by) + SAMPLE_RATE
-    usual_s = arrivals.arrival_s(1, first + by) - arrivals.arrival_s(0, first)
+    usual_s: float | None = None
+    missed = 0
+    first = arrivals.first(0) + SAMPLE_RATE
     for start in range(first, len(straight) - 2 * SAMPLE_RATE, every):
         # By the clock and not by the number: either recorder may have lost any amount by then.
         arrived = arrivals.arrival_s(0, start)
+        if usual_s is None or missed == MISSED:
+            searched_s = _search(arrivals, straight, through, start)
+            usual_s = usual_s if searched_s is None else searched_s
+            missed = 0
+        if usual_s is None:
+            continue
+        missed += 1
         at = arrivals.sample(1, arrived + usual_s) - reach
         if at < 0 or at + 2 * reach + 2 * size > len(through):
             continue
         shift, likeness = locate(straight[start : start + size], through[at:], 2 * reach)
         if likeness > LIKE:
+            missed = 0
             later = arrivals.arrival_s(1, at + shift) - arrived
             found.append(Found(start / SAMPLE_RATE, 1000 * later, at + shift - start))
     return found
+
+
+def _search(arrivals: Arrivals, straight: Sound, through: Sound, start: int) -> float | None:
+    """By how many seconds later the second of sound from there on arrives; None if unrecognized."""
+    arrived = arrivals.arrival_s(0, start)
+    at = max(0, arrivals.sample(1, arrived - SOONER_S))
+    reach = round((SOONER_S + LATER_S) * SAMPLE_RATE)
+    if at + reach + 2 * SAMPLE_RATE > len(through):
+        return None
+    shift, likeness = locate(straight[start : start + SAMPLE_RATE], through[at:], reach)
+    return arrivals.arrival_s(1, at + shift) - arrived if likeness > LIKE else None
 
 
 def locate(piece: Sound, within: Sound, reach: int) -> tuple[int, float]:

@@ -16,6 +16,7 @@ import logging
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -69,12 +70,19 @@ LOOK_S = 1
 WARM_S = 60.0
 """Seconds after which memory is looked at first: all networks have been used by then."""
 DRIFT_GOAL_MS, GROWTH_GOAL_MB = 2.0, 1.0
+PARTS = 6
+"""Parts of a run, or one for each minute of a shorter one, of which each must have been heard."""
+LEAST_HEARD = 0.1
+"""Share of a part's half seconds that must have been recognized; somebody near talks in half."""
+MOST_MOMENTS = 40
+"""Moments that are told one by one."""
 
 
 @dataclass
 class Soak:
-    """What a run has shown."""
+    """What a run of that many minutes has shown."""
 
+    minutes: int
     found: list[Found] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
@@ -94,7 +102,9 @@ class Soak:
 
     @property
     def drift_ms(self) -> float:
-        """Median latency at the end less that at the beginning."""
+        """Median latency at the end less that at the beginning; nan where nothing was heard."""
+        if not self.found:
+            return np.nan
         begin, end = self.found[0].at_s, self.found[-1].at_s
         reach = min(ENDS_S, (end - begin) / 4)
         first = [one.delay_ms for one in self.found if one.at_s <= begin + reach]
@@ -103,11 +113,20 @@ class Soak:
 
     @property
     def sixths_ms(self) -> list[float]:
-        """Median latencies of six parts of the run, which tell steps from a creep."""
+        """Median latencies of six parts of what was heard, which tell steps from a creep."""
         return [
             float(np.median([one.delay_ms for one in part]))
-            for part in np.array_split(np.array(self.found, object), 6)
+            for part in np.array_split(np.array(self.found, object), PARTS)
+            if len(part)
         ]
+
+    @property
+    def heard(self) -> bool:
+        """Whether enough was recognized, all the time, to say anything."""
+        parts = min(PARTS, self.minutes)
+        moments = [one.at_s for one in self.found]
+        counts, _ = np.histogram(moments, parts, (0.0, 60.0 * self.minutes))
+        return bool(counts.min() >= LEAST_HEARD * 60 * self.minutes * SAMPLE_RATE / WINDOW / parts)
 
     @property
     def moved_ms(self) -> tuple[float, float]:
@@ -143,9 +162,10 @@ class Soak:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing drifted, grew or got lost."""
+        """Whether it was heard that nothing drifted, grew or got lost."""
         return (
-            abs(self.drift_ms) < DRIFT_GOAL_MS
+            self.heard
+            and abs(self.drift_ms) < DRIFT_GOAL_MS
             and self.growth_mb < GROWTH_GOAL_MB
             and not self.slips
             and max(self.descriptors) <= self.descriptors[0] + 2
@@ -247,7 +267,7 @@ def soak(
     kind: str, options: tuple[str, ...], minutes: int, log: Path, stall_every_s: float | None
 ) -> Soak:
     """Run it; ``options`` are the service's own."""
-    result = Soak()
+    result = Soak(minutes)
     near, far = conversation()
     times = minutes + 2
     with (
@@ -302,6 +322,21 @@ def soak(
     return result
 
 
+def told(moments: list[float]) -> str:
+    """Seconds, with how often if more than once; of many, how many and from when to when."""
+    times = Counter(round(at) for at in moments)
+    if len(times) > MOST_MOMENTS:
+        return f"{len(moments)}, in {len(times)} seconds from {min(times)} to {max(times)}"
+    return ", ".join(f"{at} ({n} times)" if n > 1 else str(at) for at, n in times.items()) or "none"
+
+
+def verdict(result: Soak) -> str:
+    """Whether it holds, in words."""
+    if not result.heard:
+        return "unknown: too little of the voice was recognized"
+    return "yes" if result.holds else "no"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=int, default=60)
@@ -329,7 +364,7 @@ def main() -> None:
     )
     for what, value in (
         ("latency p5, median, p95", "{:.1f}, {:.1f}, {:.1f} ms".format(
-            *np.percentile(delays, [5, 50, 95]))),
+            *np.percentile(delays or [np.nan], [5, 50, 95]))),
         ("latency, median of each sixth", ", ".join(f"{ms:.1f}" for ms in result.sixths_ms)),
         ("latency, end less beginning", f"{result.drift_ms:+.2f} ms"),
         ("played away, put in", "{:.1f}, {:.1f} ms".format(*result.moved_ms)),
@@ -339,14 +374,14 @@ def main() -> None:
         ("descriptors", f"{min(result.descriptors)} to {max(result.descriptors)}"),
         ("half seconds recognized", str(len(delays))),
         ("slips that the bystander has not", ", ".join(map(result.around, result.slips)) or "none"),
-        ("slips of the bystander", str([round(at) for at in result.bystander_slips])),
-        ("underruns", str([round(at) for at in result.dry])),
+        ("slips of the bystander", told(result.bystander_slips)),
+        ("underruns", told(result.dry)),
         ("hops let through, dropped", f"{result.bypassed_hops}, {result.dropped_hops}"),
         (f"stalls of the machine over {1000 * STALL_S:.0f} ms", result.told_stalls()),
-        ("underruns within a second of one", str([round(at) for at in result.dry
+        ("underruns within a second of one", told([at for at in result.dry
             if result.stalled(at - 1.0, at)])),
         ("the sound's real-time priority", "from rtkit" if result.realtime else "none"),
-        ("holds", "yes" if result.holds else "no"),
+        ("holds", verdict(result)),
     ):  # fmt: skip
         table.add_row(what, value)
     Console(width=100).print(table)

@@ -35,11 +35,24 @@ class Grown:
 
     lost_s: float
     lost: int
+    begun: int = 0
     count: int = 0
 
     def grow(self, now_s: float) -> None:
         whole = int(now_s * 100) * SAMPLE_RATE // 100
-        self.count = whole - min(self.lost, max(0, whole - round(self.lost_s * SAMPLE_RATE)))
+        self.count = (
+            self.begun + whole - min(self.lost, max(0, whole - round(self.lost_s * SAMPLE_RATE)))
+        )
+
+
+def arrived(seconds: int, *recordings: Grown) -> Arrivals:
+    """What a look each 2 ms sees of them."""
+    arrivals = Arrivals(*recordings)
+    for look in range(500 * seconds):
+        for recording in recordings:
+            recording.grow(look / 500)
+        arrivals.look(look / 500)
+    return arrivals
 
 
 @pytest.mark.parametrize("count", [100, 4_000, 20_000])
@@ -49,13 +62,33 @@ def test_latency_is_found_after_any_loss_of_either_recorder(who: str, count: int
     sounds = {"straight": marker(seconds), "through": marker(seconds)}
     sounds["through"] = np.concatenate((np.zeros(late, np.float32), sounds["through"]))
     sounds[who] = without(sounds[who], 15 * SAMPLE_RATE, count)
-    recordings = [Grown(15, count if who == name else 0) for name in sounds]
-    arrivals = Arrivals(*recordings)
-    for look in range(500 * seconds):
-        for recording in recordings:
-            recording.grow(look / 500)
-        arrivals.look(look / 500)
+    arrivals = arrived(seconds, *(Grown(15, count if who == name else 0) for name in sounds))
     found = find_delays(arrivals, sounds["straight"], sounds["through"])
     after = [one.delay_ms for one in found if one.at_s > 18]
     assert len(after) >= 15
-    np.testing.assert_allclose(after, 1000 * late / SAMPLE_RATE, atol=11)
+    assert after == pytest.approx([1000 * late / SAMPLE_RATE] * len(after), abs=11)
+
+
+def test_latency_is_found_though_one_recorder_began_seconds_before_the_other() -> None:
+    seconds, late, before = 30, 1_200, 4 * SAMPLE_RATE
+    straight = marker(seconds)
+    through = np.concatenate((np.zeros(before + late, np.float32), straight))
+    arrivals = arrived(seconds, Grown(seconds, 0), Grown(seconds, 0, begun=before))
+    delays = [one.delay_ms for one in find_delays(arrivals, straight, through)]
+    assert len(delays) >= 20
+    assert delays == pytest.approx([1000 * late / SAMPLE_RATE] * len(delays), abs=11)
+
+
+def test_latency_is_found_again_where_it_has_moved_far() -> None:
+    seconds, far = 60, SAMPLE_RATE // 2
+    straight = marker(seconds)
+    through = np.insert(straight, 20 * SAMPLE_RATE, np.zeros(far, np.float32))
+    arrivals = arrived(seconds, Grown(seconds, 0), Grown(seconds, 0))
+    found = find_delays(arrivals, straight, through)
+    before, after = (
+        [one.delay_ms for one in found if first <= one.at_s < end]
+        for first, end in ((0, 19), (32, seconds))
+    )
+    assert (len(before) >= 15, len(after) >= 20) == (True, True)
+    assert before == pytest.approx([0.0] * len(before), abs=11)
+    assert after == pytest.approx([1000 * far / SAMPLE_RATE] * len(after), abs=11)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.latency import Found
-from benchmarks.soak import Soak, as_played, find_slips
+from benchmarks.soak import Soak, as_played, find_slips, told, verdict
 
 USUAL = 500
 
@@ -62,8 +62,31 @@ def test_a_pause_in_which_the_lag_moves_is_not_looked_at() -> None:
 
 def test_a_slip_is_told_with_what_latency_and_machine_did_around_it() -> None:
     found = [Found(at / 2, 60.0 if at < 20 else 65.3, USUAL) for at in range(40)]
-    soak = Soak(found=found, stalls=[(5.0, 0.02), (9.4, 0.007), (10.2, 0.0123)])
+    soak = Soak(1, found=found, stalls=[(5.0, 0.02), (9.4, 0.007), (10.2, 0.0123)])
     assert soak.around(10.0) == "10 s (60.0 to 65.3; 12+7)"
     assert soak.around(15.0) == "15 s (65.3 to 65.3; no stall)"
     assert soak.told_stalls() == "3, in 3 seconds; the longest 20 ms"
     assert soak.stalled(4.99, 5.01) == [20.0]
+
+
+def calm(found: list[Found]) -> Soak:
+    """An hour in which nothing but what is given was found."""
+    return Soak(60, found, memory_mb=[80.0] * 60, descriptors=[37] * 60)
+
+
+def test_an_hour_that_was_heard_holds() -> None:
+    assert verdict(calm(heard([USUAL] * 7200))) == "yes"
+    assert verdict(calm([Found(at / 2, 60.0 + at / 2000, USUAL) for at in range(7200)])) == "no"
+
+
+@pytest.mark.parametrize("hours", [0.0, 0.001, 0.7])
+def test_an_hour_of_which_too_little_was_heard_does_not_hold(hours: float) -> None:
+    soak = calm(heard([USUAL] * round(7200 * hours)))
+    assert not soak.holds
+    assert verdict(soak).startswith("unknown")
+
+
+def test_moments_are_counted_where_they_are_many() -> None:
+    assert told([]) == "none"
+    assert told([6.1, 6.2, 9.0]) == "6 (2 times), 9"
+    assert told([float(at // 2) for at in range(200)]) == "200, in 100 seconds from 0 to 99"
