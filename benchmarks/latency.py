@@ -46,6 +46,8 @@ MISSED = 10
 """Stretches in a row that are not recognized, after which they are looked for further away."""
 SOONER_S, LATER_S = 0.5, 2.0
 """How far away, around the moment at which they arrive straight."""
+NEAR_S = 0.2
+"""How far from where they were expected stretches are looked for otherwise."""
 MARKER_HZ = 800
 """Up to where the noise goes whose delay is looked for."""
 FIGURES = ("p5", "median", "p95", "most", "s", "dry", "wakes/s", "CPU %", "with server")
@@ -164,41 +166,39 @@ def find_delays(
     size : samples that are looked for: a tenth of a second of a :func:`marker`, more of speech
     every : samples after which it is looked again
     """
+
+    def recognize(start: int, size: int, soonest_s: float, latest_s: float) -> Found | None:
+        """By the clock and not by the number: either recorder may have lost any amount by then."""
+        arrived = arrivals.arrival_s(0, start)
+        at = max(0, arrivals.sample(1, arrived + soonest_s))
+        reach = round((latest_s - soonest_s) * SAMPLE_RATE)
+        if at + reach + 2 * size > len(through):
+            return None
+        shift, likeness = locate(straight[start : start + size], through[at:], reach)
+        if likeness <= LIKE:
+            return None
+        later = arrivals.arrival_s(1, at + shift) - arrived
+        return Found(start / SAMPLE_RATE, 1000 * later, at + shift - start)
+
     found: list[Found] = []
-    reach = SAMPLE_RATE // 5
     usual_s: float | None = None
     missed = 0
     first = arrivals.first(0) + SAMPLE_RATE
     for start in range(first, len(straight) - 2 * SAMPLE_RATE, every):
-        # By the clock and not by the number: either recorder may have lost any amount by then.
-        arrived = arrivals.arrival_s(0, start)
         if usual_s is None or missed == MISSED:
-            searched_s = _search(arrivals, straight, through, start)
-            usual_s = usual_s if searched_s is None else searched_s
+            afar = recognize(start, SAMPLE_RATE, -SOONER_S, LATER_S)
+            if afar is not None:
+                usual_s = afar.delay_ms / 1000
             missed = 0
         if usual_s is None:
             continue
-        missed += 1
-        at = arrivals.sample(1, arrived + usual_s) - reach
-        if at < 0 or at + 2 * reach + 2 * size > len(through):
-            continue
-        shift, likeness = locate(straight[start : start + size], through[at:], 2 * reach)
-        if likeness > LIKE:
+        one = recognize(start, size, usual_s - NEAR_S, usual_s + NEAR_S)
+        if one is None:
+            missed += 1
+        else:
             missed = 0
-            later = arrivals.arrival_s(1, at + shift) - arrived
-            found.append(Found(start / SAMPLE_RATE, 1000 * later, at + shift - start))
+            found.append(one)
     return found
-
-
-def _search(arrivals: Arrivals, straight: Sound, through: Sound, start: int) -> float | None:
-    """By how many seconds later the second of sound from there on arrives; None if unrecognized."""
-    arrived = arrivals.arrival_s(0, start)
-    at = max(0, arrivals.sample(1, arrived - SOONER_S))
-    reach = round((SOONER_S + LATER_S) * SAMPLE_RATE)
-    if at + reach + 2 * SAMPLE_RATE > len(through):
-        return None
-    shift, likeness = locate(straight[start : start + SAMPLE_RATE], through[at:], reach)
-    return arrivals.arrival_s(1, at + shift) - arrived if likeness > LIKE else None
 
 
 def locate(piece: Sound, within: Sound, reach: int) -> tuple[int, float]:
