@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from benchmarks.latency import lag
+from pipedtln.demo.processes import wait_until
+from pipedtln.demo.servers import PrivatePipeWire, PrivateServer
+from pipedtln.devices.names import SPEAKER
 from pipedtln.processor import SAMPLE_RATE
 
 Sound = NDArray[np.float32]
@@ -25,6 +29,41 @@ def speech(talker: str, seconds: float) -> Sound:
     talking = hops[(hops**2).mean(axis=1) > 1e-6].reshape(-1)
     repeats = int(np.ceil(seconds * SAMPLE_RATE / len(talking)))
     return np.tile(talking, repeats)[: round(seconds * SAMPLE_RATE)]
+
+
+def play_with_echo(server: PrivateServer, far: Sound, echo: Sound) -> None:
+    """Play the far end on DTLN Speaker and an echo into the microphone; returns at the end.
+
+    On PulseAudio by two programs, which begin within some tens of milliseconds. On PipeWire by one:
+    of two, a busy machine loses cycles of the one and not of the other, and within twenty seconds
+    the echo comes so much sooner that it is there before the far end, as no echo is.
+    """
+    if isinstance(server, PrivatePipeWire):
+        _play_channels(server, far, echo)
+        return
+    with server.player(far, SPEAKER), server.player(echo, server.MICROPHONE_INPUT) as playing:
+        playing.wait()
+
+
+def _play_channels(server: PrivatePipeWire, far: Sound, echo: Sound) -> None:
+    def link(*arguments: str) -> str:
+        return subprocess.check_output(["pw-link", *arguments], env=server.env, text=True)
+
+    both = np.zeros((max(len(far), len(echo)), 2), np.float32)
+    both[: len(far), 0], both[: len(echo), 1] = far, echo
+    file = server.folder / "far-and-echo.wav"
+    soundfile.write(file, both, SAMPLE_RATE, "FLOAT")
+    # (Target 0: nothing is linked but what is linked here.)
+    command = ["pw-play", "--target", "0", "-P", "{ node.name = far-and-echo }", str(file)]
+    with subprocess.Popen(command, env=server.env) as program:
+        try:
+            assert wait_until(lambda: "far-and-echo:output_FR" in link("-o"), 10.0)
+            link("far-and-echo:output_FR", f"{server.MICROPHONE_INPUT}:playback_MONO")
+            for side in ("FL", "FR"):
+                link("far-and-echo:output_FL", f"{SPEAKER}:playback_{side}")
+            assert program.wait(len(both) / SAMPLE_RATE + 10.0) == 0
+        finally:
+            program.kill()
 
 
 def level_db(sound: Sound) -> float:

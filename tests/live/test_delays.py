@@ -13,13 +13,21 @@ from pipedtln.demo.servers import PrivateServer
 from pipedtln.devices.names import MICROPHONE, SPEAKER
 from pipedtln.processor import SAMPLE_RATE
 from tests.live.pauses import timed_pauses
-from tests.live.sound import MOST_SLIP_MS, Sound, level_db, moved_ms, speech, talking
+from tests.live.sound import (
+    MOST_SLIP_MS,
+    Sound,
+    level_db,
+    moved_ms,
+    play_with_echo,
+    speech,
+    talking,
+)
 from tests.service.bridge import RunningBridge
 
 SECONDS = 9.0
 DRIFTING_S = 27.0
 """At 300 ppm that moves the echo by a hop while it is measured. What a network cancels depends on
-where in a hop the echo lies (33.5 to 40.6 dB of this voice), and two players start anywhere."""
+where in a hop the echo lies (33.5 to 40.6 dB of this voice), and players start anywhere."""
 SETTLED_S = 3.0
 """The far end talks that long before the measure begins."""
 LEAST_DB = 35
@@ -96,19 +104,15 @@ def suppression_of(
 def play(
     server: PrivateServer, bridge: RunningBridge, far: Sound, echo: Sound | None
 ) -> tuple[float, float, Status]:
-    """Play the far end, and an echo of our own making where there is no room to make it.
-
-    Two players start within some tens of milliseconds: that much is added to the delay.
-    """
+    """Play the far end, and an echo of our own making where there is no room to make it."""
     with ExitStack() as stack:
         mic = stack.enter_context(server.recorder(server.MICROPHONE))
         out = stack.enter_context(server.recorder(MICROPHONE))
         bridge.wait_state("running")
-        playing = stack.enter_context(server.player(far, SPEAKER))
-        if echo is not None:
-            echo = echo.astype(np.float32)
-            playing = stack.enter_context(server.player(echo, server.MICROPHONE_INPUT))
-        playing.wait()
+        if echo is None:
+            server.play(far, SPEAKER)
+        else:
+            play_with_echo(server, far, echo.astype(np.float32))
         status = bridge.status()
         heard, cleaned = mic.stop(), out.stop()
     count = min(len(heard), len(cleaned))
